@@ -1,0 +1,18 @@
+# Language level, warnings and sanitizers: one interface target that every target of this project links.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+add_library(pets_options INTERFACE)
+target_include_directories(pets_options INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
+# No contraction behind our back: a chain is fused where the source says so and nowhere else (the rule of equal bits).
+target_compile_options(pets_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -ffp-contract=off)
+if(PETS_SANITIZE)
+  target_compile_options(pets_options INTERFACE -fsanitize=${PETS_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(pets_options INTERFACE -fsanitize=${PETS_SANITIZE})
+endif()

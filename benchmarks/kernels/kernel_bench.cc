@@ -1,0 +1,279 @@
+// Kernel benchmarks at the shapes of MiniLM (hidden 384, feed-forward 1536, heads of 32).
+//
+// `kernel_bench` runs Google Benchmark on every kernel of every instruction set; --benchmark_filter picks some.
+// `kernel_bench --shares [rounds]` measures the linear kernels against the FMA peak, both in the same rounds, and prints medians.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "benchmarks/kernels/fma_peak.h"
+
+#include "kernels/gemm/panel_layout.h"
+#include "kernels/kernel_table.h"
+
+namespace pets::benchmarks {
+namespace {
+
+using namespace pets::kernels;
+
+template <class T>
+struct AlignedDelete {
+  void operator()(T* p) const { std::free(p); }
+};
+template <class T>
+using Aligned = std::unique_ptr<T[], AlignedDelete<T>>;
+
+template <class T>
+Aligned<T> aligned(size_t count) {
+  return Aligned<T>(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 128) / 64 * 64)));
+}
+Aligned<float> random_floats(size_t count, float magnitude = 1) {
+  static std::mt19937 engine(1);
+  std::uniform_real_distribution<float> value(-magnitude, magnitude);
+  Aligned<float> p = aligned<float>(count);
+  for (size_t i = 0; i < count; ++i) p[i] = value(engine);
+  return p;
+}
+
+/// One linear layer applied to a block of strips, panel by panel, as the engine does it.
+struct Linear {
+  size_t in, out;
+  uint32_t strips;
+  WeightType type;
+  Aligned<float> x, y, panels, bias;
+  Aligned<uint16_t> half;
+  std::vector<const float*> biases;
+
+  Linear(size_t in_, size_t out_, uint32_t strips_, WeightType type_)
+      : in(in_),
+        out(out_),
+        strips(strips_),
+        type(type_),
+        x(random_floats(strips * in * kStripRows)),
+        y(random_floats(strips * out * kStripRows)),
+        panels(random_floats(in * out, 0.05f)),
+        bias(random_floats(out)),
+        half(aligned<uint16_t>(in * out)),
+        biases(strips) {
+    for (size_t i = 0; i < in * out; ++i) half[i] = half_from_float(panels[i]);
+  }
+  const void* panel(size_t p) const {
+    const size_t offset = panel_offset(in, p);
+    return type == WeightType::kFloat32 ? static_cast<const void*>(panels.get() + offset) : half.get() + offset;
+  }
+  void run(const KernelTable& table) {
+    for (size_t p = 0; p < panel_count(out); ++p) {
+      std::fill(biases.begin(), biases.end(), bias.get() + p * kPanelColumns);
+      LinearPanel a;
+      a.x = x.get();
+      a.x_stride = in * kStripRows;
+      a.y = y.get() + p * kPanelColumns * kStripRows;
+      a.y_stride = out * kStripRows;
+      a.panel = panel(p);
+      a.type = type;
+      a.width = panel_width(out, p);
+      a.k = in;
+      a.bias = biases.data();
+      a.strips = strips;
+      a.prefetch = p + 1 < panel_count(out) ? panel(p + 1) : nullptr;
+      table.linear_panel(a);
+    }
+  }
+  double flops() const { return 2.0 * static_cast<double>(in) * static_cast<double>(out) * strips * kStripRows; }
+};
+
+double seconds_of(const std::function<void()>& run) {
+  const double start = thread_seconds();
+  run();
+  return thread_seconds() - start;
+}
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+/// MiniLM's feed-forward is where most values pass through an activation, its hidden size where norms and PET operators work.
+constexpr size_t kHidden = 384, kInner = 1536;
+
+void register_linear(const KernelTable& table, const std::string& isa) {
+  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+    for (uint32_t strips : {1u, 3u, 8u}) {
+      const std::string name =
+          "linear_panel/" + isa + (type == WeightType::kFloat32 ? "/fp32" : "/fp16") + "/strips:" + std::to_string(strips);
+      benchmark::RegisterBenchmark(name.c_str(), [&table, type, strips](benchmark::State& state) {
+        Linear linear(kHidden, kInner, strips, type);
+        for (auto _ : state) linear.run(table);
+        state.counters["FLOP/s"] =
+            benchmark::Counter(linear.flops(), benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::OneK::kIs1000);
+      });
+    }
+  }
+}
+
+/// One strip through all panels of a 384 x 384 linear, plain and with each PET operator that works inside the product.
+void register_operators(const KernelTable& table, const std::string& isa) {
+  enum Operator { kPlain, kMask, kLowRank, kSparse };
+  const std::pair<Operator, const char*> operators[] = {
+      {kPlain, "none"}, {kMask, "mask"}, {kLowRank, "low_rank_8"}, {kSparse, "sparse_1%"}};
+  for (const auto& [op, op_name] : operators) {
+    const std::string name = "operator/" + isa + "/" + op_name;
+    benchmark::RegisterBenchmark(name.c_str(), [&table, op = op](benchmark::State& state) {
+      Linear linear(kHidden, kHidden, 1, WeightType::kFloat32);
+      Aligned<uint32_t> planes = aligned<uint32_t>(panel_count(kHidden) * bit_plane_words(kHidden));
+      std::fill_n(planes.get(), panel_count(kHidden) * bit_plane_words(kHidden), 0xF7BDFE7Fu);
+      const Aligned<float> z = random_floats(8 * kStripRows), factor = random_floats(8 * kHidden), values = random_floats(4 * kHidden);
+      std::vector<uint32_t> starts;
+      std::vector<uint16_t> rows;
+      for (size_t c = 0; c <= kHidden; ++c) starts.push_back(static_cast<uint32_t>(4 * c));
+      for (size_t i = 0; i < 4 * kHidden; ++i) rows.push_back(static_cast<uint16_t>(i * 97 % kHidden));
+      for (auto _ : state) {
+        if (op != kMask) linear.run(table);
+        for (size_t p = 0; p < panel_count(kHidden); ++p) {
+          float* y = linear.y.get() + p * kPanelColumns * kStripRows;
+          if (op == kMask) {
+            MaskedPanel a;
+            a.x = linear.x.get();
+            a.y = y;
+            a.panel = linear.panel(p);
+            a.k = kHidden;
+            a.planes = planes.get() + p * bit_plane_words(kHidden);
+            a.bias = linear.bias.get() + p * kPanelColumns;
+            table.masked_panel(a);
+          } else if (op == kLowRank) {
+            table.linear_continue({z.get(), factor.get() + p * 8 * kPanelColumns, 8, kPanelColumns, kAllLanes, y});
+          } else if (op == kSparse) {
+            table.sparse_tile({linear.x.get(), starts.data() + p * kPanelColumns, rows.data(), values.get(), kPanelColumns, kAllLanes, y});
+          }
+        }
+      }
+    });
+  }
+}
+
+void register_attention(const KernelTable& table, const std::string& isa) {
+  for (uint32_t rows : {16u, 32u, 128u}) {
+    benchmark::RegisterBenchmark(
+        ("attention_strip/" + isa + "/rows:" + std::to_string(rows)).c_str(), [&table, rows](benchmark::State& state) {
+          constexpr uint32_t kHead = 32;
+          const size_t strip = 3 * kHidden * kStripRows;  // q, k and v of all heads
+          const Aligned<float> qkv = random_floats((rows + 15) / 16 * strip);
+          Aligned<float> out = random_floats(kHead * kStripRows), scratch = random_floats(attention_scratch_floats(rows));
+          const AttentionSegment segment{0, kStripRows, 0, rows};
+          AttentionStrip a{qkv.get(),
+                           qkv.get() + kHidden * kStripRows,
+                           qkv.get() + 2 * kHidden * kStripRows,
+                           strip,
+                           kHead,
+                           0.177f,
+                           &segment,
+                           1,
+                           out.get(),
+                           scratch.get()};
+          for (auto _ : state) table.attention_strip(a);
+          state.counters["FLOP/s"] = benchmark::Counter(4.0 * rows * kHead * kStripRows, benchmark::Counter::kIsIterationInvariantRate);
+        });
+  }
+}
+
+void register_rows(const KernelTable& table, const std::string& isa) {
+  benchmark::RegisterBenchmark(("layer_norm/" + isa).c_str(), [&table](benchmark::State& state) {
+    const Aligned<float> a = random_floats(kHidden * kStripRows), b = random_floats(kHidden * kStripRows), gamma = random_floats(kHidden);
+    Aligned<float> y = random_floats(kHidden * kStripRows);
+    const NormSegment segment{kAllLanes, gamma.get(), gamma.get()};
+    for (auto _ : state) table.layer_norm({a.get(), b.get(), kHidden, 1e-12f, &segment, 1, y.get()});
+  });
+  const std::pair<Activation, const char*> activations[] = {
+      {Activation::kRelu, "relu"}, {Activation::kGelu, "gelu"}, {Activation::kTanh, "tanh"}};
+  for (const auto& [activation, name] : activations) {
+    benchmark::RegisterBenchmark(("activate/" + isa + "/" + name).c_str(), [&table, activation = activation](benchmark::State& state) {
+      const Aligned<float> x = random_floats(kInner * kStripRows, 4);
+      Aligned<float> y = random_floats(kInner * kStripRows);
+      for (auto _ : state) table.activate(activation, x.get(), kInner, y.get());
+      state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kInner * kStripRows));
+    });
+  }
+  benchmark::RegisterBenchmark(("embedding_strip/" + isa).c_str(), [&table](benchmark::State& state) {
+    const Aligned<float> rows = random_floats(64 * kHidden);
+    Aligned<float> y = random_floats(kHidden * kStripRows);
+    const float* word[kStripRows];
+    for (size_t i = 0; i < kStripRows; ++i) word[i] = rows.get() + i * 3 * kHidden;
+    for (auto _ : state) table.embedding_strip({word, word, word, kHidden, y.get()});
+  });
+  benchmark::RegisterBenchmark(("pool_rows/" + isa + "/rows:128").c_str(), [&table](benchmark::State& state) {
+    const Aligned<float> x = random_floats(8 * kHidden * kStripRows);
+    Aligned<float> y = random_floats(kHidden * kStripRows);
+    for (auto _ : state) table.pool_rows({x.get(), kHidden * kStripRows, 0, 128, kHidden, y.get(), 0});
+  });
+}
+
+void register_all() {
+  for (Isa isa : kAllIsas) {
+    const KernelTable* table = kernel_table(isa);
+    if (!table) continue;
+    const std::string name(isa_name(isa));
+    register_linear(*table, name);
+    register_operators(*table, name);
+    register_attention(*table, name);
+    register_rows(*table, name);
+  }
+}
+
+int print_shares(int rounds) {
+  struct Row {
+    std::string name;
+    const KernelTable* table;
+    Linear linear;
+    std::vector<double> shares;
+  };
+  std::vector<Row> rows;
+  for (Isa isa : {Isa::kNeon, Isa::kAvx2, Isa::kAvx512}) {
+    const KernelTable* table = kernel_table(isa);
+    if (!table) continue;
+    for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+      for (const auto& [in, out] : {std::pair<size_t, size_t>{384, 384}, {384, 1536}, {1536, 384}}) {
+        for (uint32_t strips : {1u, 2u, 3u, 4u, 8u}) {
+          const std::string name = std::string(isa_name(isa)) + (type == WeightType::kFloat32 ? " fp32 " : " fp16 ") + std::to_string(in) +
+                                   " -> " + std::to_string(out) + ", strips " + std::to_string(strips);
+          rows.push_back({name, table, Linear(in, out, strips, type), {}});
+        }
+      }
+    }
+  }
+  for (int round = 0; round < rounds; ++round) {
+    for (Row& row : rows) {
+      const double before = fma_peak_of_this_thread(row.table->isa);
+      row.linear.run(*row.table);
+      const int repeats = static_cast<int>(2e8 / row.linear.flops()) + 1;
+      const double seconds = seconds_of([&] {
+        for (int i = 0; i < repeats; ++i) row.linear.run(*row.table);
+      });
+      const double after = fma_peak_of_this_thread(row.table->isa);
+      row.shares.push_back(row.linear.flops() * repeats / seconds * 1e-9 / ((before + after) / 2));
+    }
+  }
+  std::printf("share of the FMA peak of one thread, medians of %d rounds (best)\n", rounds);
+  for (const Row& row : rows) {
+    std::printf("%-36s %.3f (%.3f)\n", row.name.c_str(), median(row.shares), *std::max_element(row.shares.begin(), row.shares.end()));
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace pets::benchmarks
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "--shares") == 0) return pets::benchmarks::print_shares(argc > 2 ? std::atoi(argv[2]) : 11);
+  benchmark::Initialize(&argc, argv);
+  pets::benchmarks::register_all();
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

@@ -1,0 +1,38 @@
+// Ragged multi-head attention on strips, without padding.
+#pragma once
+
+#include "kernels/strip.h"
+
+namespace pets::kernels {
+
+/// The rows of one sequence inside one strip of queries.
+struct AttentionSegment {
+  uint32_t lane_begin = 0;  ///< lanes [lane_begin, lane_end) of the query strip belong to this sequence
+  uint32_t lane_end = 0;
+  uint32_t first_row = 0;  ///< the sequence's first row in the packed batch; row r is lane r % 16 of strip r / 16
+  uint32_t rows = 0;       ///< its length: every query row sees keys first_row .. first_row + rows - 1
+};
+
+/// One head of the query rows of one strip:
+///   score[j] = (sum over d of q[d] * k_j[d]) * scale;  p = exp(score - max) / sum of exps;  out[d] = sum over j of p[j] * v_j[d]
+/// with j ascending in every sum. Sequences are independent; the result for a row does not depend on its lane.
+/// q: the strip's [head_size][16] part. k, v: the head's part of strip 0; strip s at k + s * kv_stride (floats).
+/// out: [head_size][16], rows in no segment keep their bits. scratch: attention_scratch_floats(longest rows) floats, aligned.
+struct AttentionStrip {
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  size_t kv_stride = 0;
+  uint32_t head_size = 0;  ///< 1..256
+  float scale = 0;         ///< 1 / sqrt(head_size)
+  const AttentionSegment* segments = nullptr;
+  uint32_t segment_count = 0;
+  float* out = nullptr;
+  float* scratch = nullptr;
+};
+using AttentionStripFn = void (*)(const AttentionStrip&);
+
+/// Floats of scratch for sequences of up to `rows` rows.
+constexpr size_t attention_scratch_floats(size_t rows) { return (rows + kStripRows) * kStripRows; }
+
+}  // namespace pets::kernels

@@ -1,0 +1,79 @@
+#include "kernels/isa.h"
+
+#include "kernels/cpu/variants.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace pets::kernels {
+namespace {
+
+constexpr std::string_view kNames[] = {"portable", "neon", "avx2", "avx512"};
+
+#if defined(__x86_64__)
+struct Cpuid {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+Cpuid cpuid(unsigned leaf) {
+  Cpuid r;
+  __get_cpuid_count(leaf, 0, &r.eax, &r.ebx, &r.ecx, &r.edx);  // leaves all zero where the CPU has no such leaf
+  return r;
+}
+constexpr bool all_set(unsigned value, unsigned bits) { return (value & bits) == bits; }
+constexpr unsigned bit(int n) { return 1u << n; }
+
+// Which register state the operating system saves (XCR0). Only where OSXSAVE is set.
+unsigned saved_state() {
+  unsigned eax, edx;
+  __asm__("xgetbv" : "=a"(eax), "=d"(edx) : "c"(0));
+  return eax;
+}
+
+bool cpu_has(Isa isa) {
+  if (isa == Isa::kPortable) return true;
+  const Cpuid one = cpuid(1), seven = cpuid(7);
+  constexpr unsigned kFma = bit(12), kOsXsave = bit(27), kAvx = bit(28), kF16c = bit(29);
+  if (!all_set(one.ecx, kFma | kOsXsave | kAvx | kF16c)) return false;
+  constexpr unsigned kBmi1 = bit(3), kAvx2 = bit(5), kBmi2 = bit(8);
+  if (!all_set(seven.ebx, kBmi1 | kAvx2 | kBmi2)) return false;
+  if (!all_set(saved_state(), bit(1) | bit(2))) return false;  // SSE and AVX registers
+  if (isa == Isa::kAvx2) return true;
+  constexpr unsigned kF = bit(16), kDq = bit(17), kCd = bit(28), kBw = bit(30), kVl = bit(31);
+  return isa == Isa::kAvx512 && all_set(seven.ebx, kF | kDq | kCd | kBw | kVl) &&
+         all_set(saved_state(), bit(5) | bit(6) | bit(7));  // mask registers, upper halves, upper registers
+}
+#else
+bool cpu_has(Isa) { return true; }  // the variants of other architectures need no more than the baseline
+#endif
+
+bool in_this_build(Isa isa) {
+#define PETS_IS_VARIANT(variant, name) \
+  if (isa == Isa::variant) return true;
+  PETS_KERNEL_VARIANTS(PETS_IS_VARIANT)
+#undef PETS_IS_VARIANT
+  return false;
+}
+
+}  // namespace
+
+std::string_view isa_name(Isa isa) { return kNames[static_cast<size_t>(isa)]; }
+
+std::optional<Isa> parse_isa(std::string_view name) {
+  for (Isa isa : kAllIsas) {
+    if (isa_name(isa) == name) return isa;
+  }
+  return std::nullopt;
+}
+
+bool isa_available(Isa isa) { return in_this_build(isa) && cpu_has(isa); }
+
+Isa best_isa() {
+  Isa best = Isa::kPortable;
+  for (Isa isa : kAllIsas) {
+    if (isa_available(isa)) best = isa;
+  }
+  return best;
+}
+
+}  // namespace pets::kernels

@@ -1,0 +1,23 @@
+// Every kernel of one instruction set and the table of them. A translation unit defines PETS_SIMD_NAMESPACE and PETS_SIMD_ISA,
+// includes the vectors that it is compiled for, and then this file.
+#pragma once
+
+#include "kernels/activation/activation-inl.h"
+#include "kernels/attention/attention-inl.h"
+#include "kernels/embedding/embedding-inl.h"
+#include "kernels/gemm/linear-inl.h"
+#include "kernels/kernel_table.h"
+#include "kernels/norm/layer_norm-inl.h"
+#include "kernels/pooling/pooling-inl.h"
+#include "kernels/scale/scale-inl.h"
+#include "kernels/sparse/sparse-inl.h"
+
+namespace pets::kernels::PETS_SIMD_NAMESPACE {
+
+extern const KernelTable kKernels;
+const KernelTable kKernels = {
+    PETS_SIMD_ISA, linear_panel, linear_continue,    masked_panel, sparse_tile, scale_features,  scale_bias,      add_strips,
+    scale_strip,   blend,        broadcast_features, layer_norm,   activate,    attention_strip, embedding_strip, pool_rows,
+};
+
+}  // namespace pets::kernels::PETS_SIMD_NAMESPACE

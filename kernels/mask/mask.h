@@ -1,0 +1,33 @@
+// Masked weights (MaskBert): W o M with one bit per weight and no values.
+#pragma once
+
+#include "kernels/gemm/linear.h"
+
+namespace pets::kernels {
+
+/// The linear operator of one strip under a task's mask, for the rows in `lanes` only:
+///   y[c][row] = init + sum over k of x[k][row] * (keep(k, c) ? w[k][c] : +0)         one FMA chain, k ascending
+/// `init` is bias[c], or what y holds where bias is null. A masked weight takes part as the value +0, as in the Python truth
+/// (0 * infinity is NaN there too). Other rows of y keep their bits.
+/// planes: [ceil(k / 32)][16] uint32, 64-byte aligned, bit 31 - k % 32 keeps weight k (bundle layout kBitPlanes16, this panel's part).
+/// x, panel, type, width as in LinearPanel.
+struct MaskedPanel {
+  const float* x = nullptr;
+  float* y = nullptr;
+  const void* panel = nullptr;
+  WeightType type = WeightType::kFloat32;
+  uint32_t width = kPanelColumns;
+  size_t k = 0;
+  const uint32_t* planes = nullptr;
+  const float* bias = nullptr;
+  LaneMask lanes = kAllLanes;
+};
+using MaskedPanelFn = void (*)(const MaskedPanel&);
+
+/// 32-bit words of one panel's planes.
+constexpr size_t bit_plane_words(size_t k) { return (k + 31) / 32 * kPanelColumns; }
+/// Packs row-major keep bits, [out][ceil(in / 8)] bytes, least significant bit first, into the planes of all panels:
+/// ceil(out / 16) * bit_plane_words(in) words. Bits beyond `in` and columns beyond `out` are 0.
+void pack_bit_planes16(const uint8_t* bits, size_t out, size_t in, uint32_t* planes);
+
+}  // namespace pets::kernels

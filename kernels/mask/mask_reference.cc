@@ -1,0 +1,27 @@
+#include <cmath>
+
+#include "kernels/gemm/panel_layout.h"
+#include "kernels/mask/mask.h"
+#include "kernels/reference/reference_kernels.h"
+
+namespace pets::kernels::reference {
+
+void masked_panel(const MaskedPanel& a) {
+  const auto weight = [&a](size_t k, uint32_t c) {
+    const bool keep = (a.planes[k / 32 * kPanelColumns + c] >> (31 - k % 32) & 1) != 0;
+    if (!keep) return 0.0f;
+    const size_t i = k * a.width + c;
+    return a.type == WeightType::kFloat32 ? static_cast<const float*>(a.panel)[i]
+                                          : float_from_half(static_cast<const uint16_t*>(a.panel)[i]);
+  };
+  for (uint32_t c = 0; c < a.width; ++c) {
+    for (uint32_t row = 0; row < kStripRows; ++row) {
+      if (!has_row(a.lanes, row)) continue;
+      float& y = a.y[c * kStripRows + row];
+      if (a.bias) y = a.bias[c];
+      for (size_t k = 0; k < a.k; ++k) y = std::fma(a.x[k * kStripRows + row], weight(k, c), y);
+    }
+  }
+}
+
+}  // namespace pets::kernels::reference

@@ -1,0 +1,28 @@
+// The plain loops that every variant is compared with, one file each beside its contract header. Chains are fused as the contracts
+// say, so the fused variants of products must equal them bit by bit.
+#pragma once
+
+#include "kernels/kernel_table.h"
+
+namespace pets::kernels::reference {
+
+void linear_panel(const LinearPanel& a);
+void linear_continue(const LinearContinue& a);
+void masked_panel(const MaskedPanel& a);
+void sparse_tile(const SparseTile& a);
+void scale_features(const float* x, const float* factor, size_t features, LaneMask lanes, float* y);
+void scale_bias(const float* factor, const float* bias, size_t features, LaneMask lanes, float* y);
+void add(const float* a, const float* b, size_t features, float* y);
+void scale(const float* a, float factor, size_t features, float* y);
+void blend(const float* x, size_t features, LaneMask lanes, float* y);
+void broadcast(const float* value, size_t features, LaneMask lanes, float* y);
+void layer_norm(const LayerNorm& a);
+void activate(Activation activation, const float* x, size_t features, float* y);
+void attention_strip(const AttentionStrip& a);
+void embedding_strip(const EmbeddingStrip& a);
+void pool_rows(const PoolRows& a);
+
+/// Whether `row` is one of `lanes`.
+constexpr bool has_row(LaneMask lanes, uint32_t row) { return (lanes >> row & 1) != 0; }
+
+}  // namespace pets::kernels::reference

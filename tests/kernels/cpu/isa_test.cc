@@ -1,0 +1,35 @@
+#include "kernels/isa.h"
+
+#include "tests/kernels/kernel_test.h"
+
+namespace pets::kernels {
+namespace {
+
+TEST(IsaTest, NamesAreReadBack) {
+  for (Isa isa : kAllIsas) EXPECT_EQ(parse_isa(isa_name(isa)), isa);
+  EXPECT_EQ(parse_isa("avx1024"), std::nullopt);
+  EXPECT_EQ(parse_isa(""), std::nullopt);
+  EXPECT_EQ(parse_isa("AVX2"), std::nullopt);
+}
+
+TEST(IsaTest, ThePortableKernelsAreAlwaysThere) { EXPECT_TRUE(isa_available(Isa::kPortable)); }
+
+TEST(IsaTest, TheBestIsaIsTheGreatestAvailable) {
+  EXPECT_TRUE(isa_available(best_isa()));
+  for (Isa isa : kAllIsas) EXPECT_TRUE(isa <= best_isa() || !isa_available(isa));
+}
+
+TEST(IsaTest, AnAvailableIsaHasACompleteTableOfItsOwn) {
+  for (Isa isa : kAllIsas) {
+    const KernelTable* table = kernel_table(isa);
+    ASSERT_EQ(table != nullptr, isa_available(isa));
+    if (!table) continue;
+    EXPECT_EQ(table->isa, isa);
+    EXPECT_TRUE(table->linear_panel && table->linear_continue && table->masked_panel && table->sparse_tile && table->scale_features &&
+                table->scale_bias && table->add && table->scale && table->blend && table->broadcast && table->layer_norm &&
+                table->activate && table->attention_strip && table->embedding_strip && table->pool_rows);
+  }
+}
+
+}  // namespace
+}  // namespace pets::kernels

@@ -1,0 +1,148 @@
+#include "kernels/mask/mask.h"
+
+#include "tests/kernels/kernel_test.h"
+
+#include "kernels/gemm/panel_layout.h"
+
+namespace pets::kernels {
+namespace {
+
+class MaskTest : public KernelTest {};
+PETS_FOR_EVERY_ISA(MaskTest);
+
+TEST(BitPlanesTest, EveryBitIsWhereTheHeaderSays) {
+  Random random(1);
+  for (size_t out : {1, 7, 16, 33}) {
+    for (size_t in : {1, 7, 19, 32, 33, 111}) {
+      const size_t row_bytes = (in + 7) / 8;
+      Buffer<uint8_t> bits(out * row_bytes);
+      for (uint8_t& byte : bits) byte = static_cast<uint8_t>(random.below(256));  // bits beyond `in` are set too
+      Buffer<uint32_t> planes(panel_count(out) * bit_plane_words(in), 0xDEADBEEF);
+      pack_bit_planes16(bits.data(), out, in, planes.data());
+      for (size_t column = 0; column < panel_count(out) * 16; ++column) {
+        for (size_t k = 0; k < (in + 31) / 32 * 32; ++k) {
+          const bool expected = column < out && k < in && (bits[column * row_bytes + k / 8] >> (k % 8) & 1);
+          const uint32_t word = planes[column / 16 * bit_plane_words(in) + k / 32 * 16 + column % 16];
+          ASSERT_EQ((word >> (31 - k % 32) & 1) != 0, expected) << "out " << out << " in " << in << " column " << column << " k " << k;
+        }
+      }
+    }
+  }
+}
+
+struct Case {
+  Floats x, y, panel, bias;
+  Buffer<uint16_t> half;
+  Buffer<uint32_t> planes;
+  MaskedPanel arguments;
+
+  Case(Random& random, size_t k, uint32_t width, WeightType type, LaneMask lanes, bool with_bias)
+      : x(random.floats(k * kStripRows)),
+        y(random.floats(width * kStripRows)),
+        panel(k * width + 16, kNan),
+        bias(random.floats(width)),
+        half(k * width + 32, uint16_t{0x7E00}),
+        planes(bit_plane_words(k)) {
+    Buffer<uint8_t> bits(width * ((k + 7) / 8));
+    for (uint8_t& byte : bits) byte = static_cast<uint8_t>(random.below(256) | random.below(256));
+    pack_bit_planes16(bits.data(), width, k, planes.data());
+    for (size_t i = 0; i < k * width; ++i) {
+      half[i] = half_from_float(random.value());
+      panel[i] = type == WeightType::kFloat16 ? float_from_half(half[i]) : random.value();
+    }
+    arguments.x = x.data();
+    arguments.y = y.data();
+    arguments.panel = type == WeightType::kFloat32 ? static_cast<const void*>(panel.data()) : half.data();
+    arguments.type = type;
+    arguments.width = width;
+    arguments.k = k;
+    arguments.planes = planes.data();
+    arguments.bias = with_bias ? bias.data() : nullptr;
+    arguments.lanes = lanes;
+  }
+};
+
+TEST_P(MaskTest, EqualsTheReferenceAndLeavesOtherRowsAlone) {
+  uint64_t seed = 1;
+  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+    for (size_t k : {size_t{0}, size_t{1}, size_t{7}, size_t{32}, size_t{33}, size_t{111}, size_t{384}, size_t{600}}) {
+      for (uint32_t width : {1u, 2u, 7u, 8u, 15u, 16u}) {
+        for (LaneMask lanes : kMasks) {
+          SCOPED_TRACE(::testing::Message() << "seed " << seed << " k " << k << " width " << width << " lanes " << lanes);
+          Random random(seed++);
+          Case c(random, k, width, type, lanes, seed % 3 != 0);
+          spoil(c.x, lanes);
+          spoil(c.y, lanes);
+          Floats start = c.y;
+          reference_kernels().masked_panel(c.arguments);
+          Floats expected = c.y;
+          c.y = start;
+          kernels().masked_panel(c.arguments);
+          EXPECT_TRUE(all_same_bits(c.y, start, static_cast<LaneMask>(~lanes)));
+          if (fused()) {
+            EXPECT_TRUE(all_same_bits(c.y, expected, lanes));
+          } else {
+            const double tolerance = 1.2e-7 * static_cast<double>((k + 1) * (k + 1));
+            for (size_t i = 0; i < c.y.size(); ++i) {
+              if (has_lane(lanes, i % kStripRows)) {
+                EXPECT_NEAR(c.y[i], expected[i], tolerance);
+              }
+            }
+          }
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MaskTest, ARowsBitsDependNeitherOnItsLaneNorOnOtherRows) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    Random random(seed);
+    Case c(random, 1 + random.below(300), 1 + random.below(16), seed % 2 ? WeightType::kFloat32 : WeightType::kFloat16, kAllLanes, true);
+    kernels().masked_panel(c.arguments);
+    const std::vector<uint32_t> order = random.lane_order();
+    const LaneMask lanes = static_cast<LaneMask>(random.below(0x10000));
+    Floats expected = permuted(c.y, order);
+    c.x = permuted(c.x, order);
+    spoil(c.x, lanes);
+    c.arguments.lanes = lanes;
+    kernels().masked_panel(c.arguments);
+    EXPECT_TRUE(all_same_bits(c.y, expected, lanes));
+  }
+}
+
+TEST_P(MaskTest, AMaskThatKeepsAllIsThePlainLinear) {
+  Random random(9);
+  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+    Case c(random, 111, 16, type, kAllLanes, true);
+    std::fill(c.planes.begin(), c.planes.end(), 0xFFFFFFFF);
+    kernels().masked_panel(c.arguments);
+    Floats masked = c.y;
+    const float* bias = c.bias.data();
+    LinearPanel a;
+    a.x = c.x.data();
+    a.y = c.y.data();
+    a.panel = c.arguments.panel;
+    a.type = type;
+    a.k = c.arguments.k;
+    a.bias = &bias;
+    kernels().linear_panel(a);
+    EXPECT_TRUE(all_same_bits(masked, c.y));
+  }
+}
+
+TEST_P(MaskTest, AMaskedWeightIsZeroEvenWhereItIsNotFinite) {
+  Random random(4);
+  Case c(random, 33, 3, WeightType::kFloat32, kAllLanes, true);
+  c.panel[5 * 3 + 1] = kNan;
+  c.panel[7 * 3 + 2] = kInfinity;
+  c.planes[1] &= ~(1u << (31 - 5));
+  c.planes[2] &= ~(1u << (31 - 7));
+  kernels().masked_panel(c.arguments);
+  for (float y : c.y) EXPECT_TRUE(std::isfinite(y));
+}
+
+}  // namespace
+}  // namespace pets::kernels

@@ -1,0 +1,86 @@
+#include "kernels/sparse/sparse.h"
+
+#include "tests/kernels/kernel_test.h"
+
+namespace pets::kernels {
+namespace {
+
+class SparseTest : public KernelTest {};
+PETS_FOR_EVERY_ISA(SparseTest);
+
+struct Case {
+  Floats x, y, values;
+  std::vector<uint32_t> column_start;
+  std::vector<uint16_t> rows;
+  uint32_t width;
+  uint32_t longest = 0;
+
+  Case(Random& random, size_t k, uint32_t width_, uint32_t most)
+      : x(random.floats(k * kStripRows)), y(random.floats(width_ * kStripRows)), values(3 + width_ * most), width(width_) {
+    random.fill(values);
+    column_start.push_back(3);  // the starts are absolute
+    rows.assign(3, 0xFFFF);
+    for (uint32_t c = 0; c < width; ++c) {
+      const uint32_t count = random.below(most + 1);
+      longest = std::max(longest, count);
+      for (uint32_t i = 0; i < count; ++i) rows.push_back(static_cast<uint16_t>(random.below(static_cast<uint32_t>(k))));
+      column_start.push_back(static_cast<uint32_t>(rows.size()));
+    }
+  }
+  SparseTile arguments(LaneMask lanes, Floats& out) const {
+    return {x.data(), column_start.data(), rows.data(), values.data(), width, lanes, out.data()};
+  }
+};
+
+TEST_P(SparseTest, EqualsTheReferenceAndLeavesOtherRowsAlone) {
+  uint64_t seed = 1;
+  for (size_t k : kOddSizes) {
+    for (uint32_t width = 1; width <= kPanelColumns; ++width) {
+      for (uint32_t most : {0u, 1u, 5u, 40u}) {
+        for (LaneMask lanes : kMasks) {
+          SCOPED_TRACE(::testing::Message() << "seed " << seed << " k " << k << " width " << width << " most " << most << " lanes "
+                                            << lanes);
+          Random random(seed++);
+          Case c(random, k, width, most);
+          spoil(c.x, lanes);
+          spoil(c.y, lanes);
+          Floats actual = c.y, expected = c.y;
+          reference_kernels().sparse_tile(c.arguments(lanes, expected));
+          kernels().sparse_tile(c.arguments(lanes, actual));
+          EXPECT_TRUE(all_same_bits(actual, c.y, static_cast<LaneMask>(~lanes)));
+          if (fused()) {
+            EXPECT_TRUE(all_same_bits(actual, expected, lanes));
+          } else {
+            const double tolerance = 1.2e-7 * (c.longest + 1) * (c.longest + 1);
+            for (size_t i = 0; i < actual.size(); ++i) {
+              if (has_lane(lanes, i % kStripRows)) {
+                EXPECT_NEAR(actual[i], expected[i], tolerance);
+              }
+            }
+          }
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(SparseTest, ARowsBitsDependNeitherOnItsLaneNorOnOtherRows) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    Random random(seed);
+    Case c(random, 111, 16, 20);
+    Floats together = c.y;
+    kernels().sparse_tile(c.arguments(kAllLanes, together));
+    const std::vector<uint32_t> order = random.lane_order();
+    const LaneMask lanes = static_cast<LaneMask>(random.below(0x10000));
+    Floats moved = permuted(c.y, order), expected = permuted(together, order);
+    c.x = permuted(c.x, order);
+    spoil(c.x, lanes);
+    kernels().sparse_tile(c.arguments(lanes, moved));
+    EXPECT_TRUE(all_same_bits(moved, expected, lanes));
+  }
+}
+
+}  // namespace
+}  // namespace pets::kernels

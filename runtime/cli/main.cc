@@ -1,0 +1,269 @@
+// pets-run: answers JSON lines from a bundle.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <string>
+
+#include "pets/pets.h"
+#include "runtime/cli/interrupt.h"
+#include "runtime/cli/json_writer.h"
+#include "runtime/cli/options.h"
+#include "runtime/cli/progress.h"
+#include "runtime/cli/run_loop.h"
+#include "runtime/cli/table_writer.h"
+
+namespace pets::cli {
+namespace {
+
+constexpr std::size_t kMaxBatchLines = 512;
+
+/// Says something to the person; where standard error is gone there is nobody to tell.
+void message(std::string_view text) {
+  const std::string line = fmt::format("pets-run: {}\n", text);
+  (void)std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+/// A file descriptor that closes itself unless it is a standard one.
+class File {
+ public:
+  File() = default;
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() { (void)close(); }
+
+  Status open(const std::string& path, bool write) {
+    name_ = path;
+    if (path == "-") {
+      name_ = write ? "standard output" : "standard input";
+      descriptor_ = write ? STDOUT_FILENO : STDIN_FILENO;
+      return Status::ok();
+    }
+    descriptor_ = ::open(path.c_str(), write ? O_WRONLY | O_CREAT | O_CLOEXEC : O_RDONLY | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) return Status::error(ErrorCode::kIo, "cannot open %s: %s", path.c_str(), std::strerror(errno));
+    owned_ = true;
+    return Status::ok();
+  }
+  /// Says whether what was written is really there: some file systems report a full disk only here.
+  Status close() {
+    if (!owned_) return Status::ok();
+    owned_ = false;
+    return ::close(descriptor_) == 0 ? Status::ok()
+                                     : Status::error(ErrorCode::kIo, "cannot write %s: %s", name_.c_str(), std::strerror(errno));
+  }
+  int descriptor() const { return descriptor_; }
+  const std::string& name() const { return name_; }
+  bool is_terminal() const { return ::isatty(descriptor_) == 1; }
+  struct stat stat() const {
+    struct stat result = {};
+    (void)::fstat(descriptor_, &result);
+    return result;
+  }
+
+ private:
+  int descriptor_ = -1;
+  bool owned_ = false;
+  std::string name_;
+};
+
+struct Loaded {
+  std::shared_ptr<Model> model;
+  std::unique_ptr<Session> session;
+  bool complete = true;  ///< every task of every file serves
+};
+
+Result<Loaded> load(const Options& options) {
+  if (options.backend != "cpu")
+    return Status::error(ErrorCode::kUnsupported, "this build has no backend \"%s\"; it has: cpu", options.backend.c_str());
+  ModelOptions model_options;
+  model_options.copy = options.copy;
+  model_options.memory_limit = options.memory_limit;
+  SessionOptions session_options;
+  session_options.threads = options.threads;
+  if (options.max_batch_tokens != 0) session_options.max_batch_tokens = options.max_batch_tokens;
+
+  if (options.memory_limit != 0) {
+    // A session counts too: ask for the sum before anything is loaded.
+    Result<Plan> planned = plan(options.bundle.c_str(), model_options, session_options, options.deltas);
+    if (!planned) return planned.status();
+    if (planned->total_bytes > options.memory_limit) {
+      return Status::error(ErrorCode::kResourceExhausted,
+                           "%s needs %llu bytes (%llu mapped, %llu of tables, %llu to compute in), the limit is %llu",
+                           options.bundle.c_str(), static_cast<unsigned long long>(planned->total_bytes),
+                           static_cast<unsigned long long>(planned->mapped_bytes), static_cast<unsigned long long>(planned->model_bytes),
+                           static_cast<unsigned long long>(planned->arena_bytes), static_cast<unsigned long long>(options.memory_limit));
+    }
+  }
+  Loaded loaded;
+  Result<std::shared_ptr<Model>> model = Model::load(options.bundle.c_str(), model_options);
+  if (!model) return model.status();
+  loaded.model = std::move(model).value();
+  for (const std::string& delta : options.deltas) {
+    if (const Status added = loaded.model->add_tasks(delta.c_str()); !added) {
+      message(fmt::format("{}; going on without its tasks", added.message()));
+      loaded.complete = false;
+    }
+  }
+  for (const Model::Quarantined& task : loaded.model->quarantined()) {
+    message(fmt::format("task {} is damaged and left out: {}", task.name, task.status.message()));
+    loaded.complete = false;
+  }
+  Result<std::unique_ptr<Session>> session = Session::create(loaded.model, session_options);
+  if (!session) return session.status();
+  loaded.session = std::move(session).value();
+  return loaded;
+}
+
+/// One line a task; returns whether all are well.
+bool self_check(Loaded& loaded, Output& out) {
+  const Result<std::vector<Model::SelfCheck>> checks = loaded.model->self_check(*loaded.session);
+  if (!checks) {
+    message(checks.status().message());
+    return false;
+  }
+  bool well = true;
+  for (const Model::SelfCheck& check : *checks) {
+    if (!check.status) {
+      out.append(fmt::format("{}: FAILED: {}\n", check.task, check.status.message()));
+      well = false;
+    } else if (check.queries == 0) {
+      out.append(fmt::format("{}: carries no goldens\n", check.task));
+    } else {
+      out.append(fmt::format("{}: ok, {} queries, largest error {:.2g}\n", check.task, check.queries, check.largest_error));
+    }
+  }
+  out.flush();
+  return well;
+}
+
+std::size_t terminal_width(int descriptor) {
+  winsize size = {};
+  if (::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  const char* const columns = std::getenv("COLUMNS");
+  const int width = columns == nullptr ? 0 : std::atoi(columns);
+  return width > 0 ? static_cast<std::size_t>(width) : 100;
+}
+
+TableLayout layout_for(const Model& model, int descriptor) {
+  std::size_t task_width = 0;
+  std::size_t answer_width = 0;
+  for (const auto& task : model.tasks()) {
+    task_width = std::max(task_width, display_width(task->name));
+    const bool long_answers = task->head != HeadType::kSequenceClassification && task->head != HeadType::kRegression;
+    if (long_answers) answer_width = 32;
+    for (const std::string& label : task->labels) answer_width = std::max(answer_width, display_width(label));
+  }
+  return table_layout(terminal_width(descriptor), task_width, answer_width);
+}
+
+/// Returns whether every line was answered and written.
+bool answer_input(const Options& options, Loaded& loaded, File& input, File& output, Output& out, const InterruptGuard& interrupt) {
+  std::unique_ptr<AnswerWriter> writer;
+  if (options.table) {
+    writer = std::make_unique<TableWriter>(out, layout_for(*loaded.model, output.descriptor()));
+  } else {
+    writer = std::make_unique<JsonLinesWriter>(out, options.logits);
+  }
+  if (input.is_terminal() && ::isatty(STDERR_FILENO) == 1) message("reading JSON lines from the terminal; Ctrl-D ends");
+
+  Session& session = *loaded.session;
+  LineReader reader(input.descriptor(), input.name(), kMaxLineBytes, interrupt.descriptor());
+  RunLoop loop(
+      reader, *writer, out,
+      [&session](std::span<const Query> queries, Session::AnswerFn on_answer, void* context) {
+        return session.run(queries, on_answer, context);
+      },
+      kMaxBatchLines);
+  const bool show_progress = ::isatty(STDERR_FILENO) == 1 && !output.is_terminal() && !input.is_terminal();
+  Progress progress(show_progress, S_ISREG(input.stat().st_mode) ? static_cast<uint64_t>(input.stat().st_size) : 0);
+  const RunEnd end = loop.run([] { return InterruptGuard::signal() != 0; },
+                              [&](const RunCounts& counts) { progress.update(counts.lines, reader.bytes_read()); });
+  progress.clear();
+
+  const RunCounts& counts = loop.counts();
+  if (counts.failed != 0) {
+    message(fmt::format("{} of {} lines failed, the first is line {}", counts.failed, counts.lines, counts.first_failed_line));
+  }
+  if (end == RunEnd::kInputError) message(reader.status().message());
+  if (end == RunEnd::kInterrupted) message(fmt::format("interrupted after {} lines", counts.lines));
+  return counts.failed == 0 && end != RunEnd::kInputError && end != RunEnd::kOutputError;
+}
+
+Status open_files(const Options& options, bool reads_input, File& input, File& output) {
+  if (reads_input) {
+    if (Status opened = input.open(options.input, false); !opened) return opened;
+  }
+  if (Status opened = output.open(options.output, true); !opened) return opened;
+  const struct stat to = output.stat();
+  if (options.output == "-" || !S_ISREG(to.st_mode)) return Status::ok();
+  for (const std::string& path : {options.bundle, options.input}) {
+    struct stat from = {};
+    if (::stat(path.c_str(), &from) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino) {
+      return Status::error(ErrorCode::kInvalidArgument, "--output %s would overwrite what is read", options.output.c_str());
+    }
+  }
+  if (::ftruncate(output.descriptor(), 0) != 0) {
+    return Status::error(ErrorCode::kIo, "cannot write %s: %s", options.output.c_str(), std::strerror(errno));
+  }
+  return Status::ok();
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  if (const std::optional<int> exit_status = parse_options(argc, argv, options)) return *exit_status;
+  const bool reads_input = !options.self_check || options.has_input;
+
+  InterruptGuard interrupt;
+  if (const Status installed = interrupt.install(); !installed) {
+    message(installed.message());
+    return kExitFailed;
+  }
+  Result<Loaded> loaded = load(options);
+  if (!loaded) {
+    message(loaded.status().message());
+    return kExitFailed;
+  }
+  File input;
+  File output;
+  if (const Status opened = open_files(options, reads_input, input, output); !opened) {
+    message(opened.message());
+    return kExitFailed;
+  }
+  Output out(output.descriptor(), output.name());
+  bool well = loaded->complete;
+  if (options.self_check) {
+    Output report(STDERR_FILENO, "standard error");
+    well &= self_check(*loaded, reads_input ? report : out);
+  }
+  if (reads_input) well &= answer_input(options, *loaded, input, output, out, interrupt);
+
+  out.flush();
+  const Status closed = output.close();
+  if (const Status& written = out.status() ? closed : out.status(); !written) {
+    message(written.message());
+    well = false;
+  }
+  if (InterruptGuard::signal() != 0) return 128 + InterruptGuard::signal();
+  return well ? 0 : kExitFailed;
+}
+
+}  // namespace
+}  // namespace pets::cli
+
+int main(int argc, char** argv) {
+  try {
+    return pets::cli::run(argc, argv);
+  } catch (const std::exception& error) {
+    pets::cli::message(error.what());
+    return pets::cli::kExitFailed;
+  }
+}

@@ -1,0 +1,248 @@
+#include "runtime/engine/encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+
+#include "kernels/bottleneck/bottleneck.h"
+#include "kernels/gemm/panel_layout.h"
+#include "runtime/engine/parallel.h"
+
+namespace pets::engine {
+namespace {
+
+using kernels::kStripRows;
+
+/// Collects the norm parameters of a strip's segments; neighbours with the same parameters become one.
+struct NormSegments {
+  kernels::NormSegment items[kStripRows];
+  uint32_t count = 0;
+
+  void add(kernels::LaneMask lanes, const NormWeights& norm) {
+    if (count != 0 && items[count - 1].gamma == norm.gamma && items[count - 1].beta == norm.beta) {
+      items[count - 1].lanes = static_cast<kernels::LaneMask>(items[count - 1].lanes | lanes);
+    } else {
+      items[count++] = {lanes, norm.gamma, norm.beta};
+    }
+  }
+};
+
+/// The task's own row of an embedding table, or the base's.
+const float* embedding_row(const ReplacedRows& replaced, const float* table, uint32_t row, uint32_t hidden) {
+  if (replaced.count != 0) {
+    const uint32_t* end = replaced.rows + replaced.count;
+    const uint32_t* found = std::lower_bound(replaced.rows, end, row);
+    if (found != end && *found == row) return replaced.values + static_cast<size_t>(found - replaced.rows) * hidden;
+  }
+  return table + static_cast<size_t>(row) * hidden;
+}
+
+}  // namespace
+
+void EncoderBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity) {
+  const size_t strip = static_cast<size_t>(base.hidden) * kStripRows;
+  const size_t strips = strip_count(capacity.tokens);
+  const size_t slots = static_cast<size_t>(capacity.threads) * kBlockStrips;
+  const size_t widest = std::max(base.hidden, base.intermediate);
+  hidden = arena.array<float>(strips * strip);
+  qkv = arena.array<float>(strips * 3 * strip);
+  context = arena.array<float>(strips * strip);
+  sublayer = arena.array<float>(slots * strip);
+  intermediate = arena.array<float>(slots * base.intermediate * kStripRows);
+  workers = arena.array<WorkerScratch>(capacity.threads);
+  for (uint32_t t = 0; t < capacity.threads; ++t) {
+    WorkerScratch scratch;
+    scratch.linear.scaled_stride = widest * kStripRows;
+    scratch.linear.scaled_input = arena.array<float>(kBlockStrips * scratch.linear.scaled_stride);
+    scratch.linear.low_rank_stride = static_cast<size_t>(capacity.tasks.rank) * kStripRows;
+    scratch.linear.low_rank = arena.array<float>(kBlockStrips * scratch.linear.low_rank_stride);
+    scratch.linear.low_rank_temporary = arena.array<float>(scratch.linear.low_rank_stride);
+    scratch.bottleneck = arena.array<float>(kernels::bottleneck_scratch_floats(base.hidden, capacity.tasks.inner));
+    scratch.attention = arena.array<float>(kernels::attention_scratch_floats(std::min(capacity.tokens, base.positions)));
+    scratch.head[0] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);
+    scratch.head[1] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);
+    if (workers != nullptr) ::new (&workers[t]) WorkerScratch(scratch);
+  }
+}
+
+void Encoder::embed(const PackedBatch& batch, const tokenizer::Token* tokens, uint32_t strip) const {
+  const float* word[kStripRows] = {};
+  const float* position[kStripRows] = {};
+  const float* token_type[kStripRows] = {};
+  const SequenceMap sequences = batch.sequence_map();
+  for (uint32_t s = sequences.strip_begin[strip]; s < sequences.strip_begin[strip + 1]; ++s) {
+    const kernels::AttentionSegment& segment = sequences.segments[s];
+    for (uint32_t lane = segment.lane_begin; lane < segment.lane_end; ++lane) {
+      position[lane] = base_.position + static_cast<size_t>(strip * kStripRows + lane - segment.first_row) * base_.hidden;
+    }
+  }
+  NormSegments norms;
+  for (const RowSegment& group : batch.groups().of(strip)) {
+    const TaskWeights& task = group.task->weights;
+    norms.add(group.lanes, task.embeddings_norm.gamma != nullptr ? task.embeddings_norm : base_.embeddings_norm);
+    for (uint32_t lane = group.lane_begin; lane < group.lane_end; ++lane) {
+      const tokenizer::Token& token = tokens[batch.row_tokens()[strip * kStripRows + lane]];
+      word[lane] = embedding_row(task.embedding[0], base_.word, static_cast<uint32_t>(token.id), base_.hidden);
+      token_type[lane] = embedding_row(task.embedding[2], base_.token_type, token.segment, base_.hidden);
+      if (task.embedding[1].count != 0) {
+        const auto row = static_cast<uint32_t>(static_cast<size_t>(position[lane] - base_.position) / base_.hidden);
+        position[lane] = embedding_row(task.embedding[1], base_.position, row, base_.hidden);
+      }
+    }
+  }
+  float* hidden = buffers_.hidden + static_cast<size_t>(strip) * base_.hidden * kStripRows;
+  kernels_.embedding_strip({word, token_type, position, base_.hidden, hidden});
+  kernels_.layer_norm({hidden, nullptr, base_.hidden, base_.norm_epsilon, norms.items, norms.count, hidden});
+}
+
+void Encoder::attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const {
+  const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
+  const size_t head_offset = static_cast<size_t>(head) * base_.head_size * kStripRows;
+  const SequenceMap sequences = batch.sequence_map();
+  kernels::AttentionStrip call;
+  call.q = buffers_.qkv + strip * 3 * strip_floats + head_offset;
+  call.k = buffers_.qkv + strip_floats + head_offset;
+  call.v = buffers_.qkv + 2 * strip_floats + head_offset;
+  call.kv_stride = 3 * strip_floats;
+  call.head_size = base_.head_size;
+  call.scale = 1.0F / std::sqrt(static_cast<float>(base_.head_size));
+  call.segments = sequences.segments + sequences.strip_begin[strip];
+  call.segment_count = sequences.strip_begin[strip + 1] - sequences.strip_begin[strip];
+  call.out = buffers_.context + strip * strip_floats + head_offset;
+  call.scratch = scratch.attention;
+  kernels_.attention_strip(call);
+}
+
+void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share, WorkerScratch& scratch) const {
+  const size_t hidden_strip = static_cast<size_t>(base_.hidden) * kStripRows;
+  const size_t intermediate_strip = static_cast<size_t>(base_.intermediate) * kStripRows;
+  LinearSite site;
+  site.weights = &base_.layer[layer].linear[index];
+  site.layer = layer;
+  site.index = index;
+  site.x_stride = site.y_stride = hidden_strip;
+  switch (index) {
+    case kAttentionOutput:
+      site.x = buffers_.context + block.strip * hidden_strip;
+      site.y = buffers_.sublayer + block.slot * hidden_strip;
+      break;
+    case kUp:
+      site.x = buffers_.hidden + block.strip * hidden_strip;
+      site.y = buffers_.intermediate + block.slot * intermediate_strip;
+      site.y_stride = intermediate_strip;
+      site.activation = base_.activation;
+      break;
+    case kDown:
+      site.x = buffers_.intermediate + block.slot * intermediate_strip;
+      site.x_stride = intermediate_strip;
+      site.y = buffers_.sublayer + block.slot * hidden_strip;
+      break;
+    default:  // query, key, value
+      site.x = buffers_.hidden + block.strip * hidden_strip;
+      site.y = buffers_.qkv + (block.strip * 3 + index) * hidden_strip;
+      site.y_stride = 3 * hidden_strip;
+      break;
+  }
+  const auto panels = static_cast<uint32_t>(kernels::panel_count(site.weights->out));
+  const uint32_t begin = panels * share.part / share.parts, end = panels * (share.part + 1) / share.parts;
+  if (begin == end) return;
+  apply_linear(kernels_, site, groups, block.strip, block.strips, begin, end, scratch.linear);
+}
+
+void Encoder::close_sublayer(uint32_t layer, SublayerIndex sublayer, const RowGroups& groups, const Block& block, WorkerScratch& scratch) const {
+  const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
+  const NormWeights& base_norm = base_.layer[layer].norm[sublayer];
+  for (uint32_t s = 0; s < block.strips; ++s) {
+    float* residual = buffers_.hidden + (block.strip + s) * strip_floats;
+    const float* dense = buffers_.sublayer + (block.slot + s) * strip_floats;
+    NormSegments norms;
+    for (const RowSegment& group : groups.of(block.strip + s)) {
+      const TaskLayer& task = group.task->weights.layer[layer];
+      const NormWeights& norm = task.norm[sublayer] != nullptr ? *task.norm[sublayer] : base_norm;
+      if (task.bottleneck[sublayer] == nullptr) {
+        norms.add(group.lanes, norm);
+      } else {
+        // Writes the group's lanes of the residual only; the other groups' lanes are still untouched or already final.
+        kernels::bottleneck_strip(kernels_, *task.bottleneck[sublayer], {norm.gamma, norm.beta, base_.norm_epsilon}, base_.hidden, dense, residual,
+                                  group.lanes, scratch.bottleneck, residual);
+      }
+    }
+    if (norms.count != 0) kernels_.layer_norm({dense, residual, base_.hidden, base_.norm_epsilon, norms.items, norms.count, residual});
+  }
+}
+
+template <typename Work>
+void Encoder::by_blocks(const PackedBatch& batch, const Work& work) const {
+  // The number of blocks is a multiple of the workers where there are enough strips, so that none waits for another's last block.
+  const uint32_t threads = pool_.threads();
+  const uint32_t strips = batch.strips();
+  uint32_t blocks = (strips + kBlockStrips - 1) / kBlockStrips;
+  blocks = std::min((blocks + threads - 1) / threads * threads, strips);
+  parallel_items(pool_, blocks, [&](uint32_t worker, uint32_t item) {
+    const uint32_t begin = strips * item / blocks, end = strips * (item + 1) / blocks;
+    work(Block{begin, end - begin, worker * kBlockStrips}, buffers_.workers[worker]);
+  });
+}
+
+void Encoder::linear_by_panels(uint32_t layer, LinearIndex index, const PackedBatch& batch) const {
+  const uint32_t strips = batch.strips();
+  const uint32_t blocks = (strips + kBlockStrips - 1) / kBlockStrips;
+  const uint32_t parts = std::max(1U, (2 * pool_.threads() + blocks - 1) / blocks);  // about two items a worker
+  const RowGroups groups = batch.groups();
+  parallel_items(pool_, blocks * parts, [&](uint32_t worker, uint32_t item) {
+    const uint32_t begin = item / parts * kBlockStrips;
+    const Block block{begin, std::min(kBlockStrips, strips - begin), begin};
+    linear(layer, index, groups, block, {item % parts, parts}, buffers_.workers[worker]);
+  });
+}
+
+void Encoder::finish_layer_by_rows(uint32_t layer, const PackedBatch& batch) const {
+  const RowGroups groups = batch.groups();
+  by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) {
+    linear(layer, kAttentionOutput, groups, block, {}, scratch);
+    close_sublayer(layer, kAttentionSublayer, groups, block, scratch);
+    linear(layer, kUp, groups, block, {}, scratch);
+    linear(layer, kDown, groups, block, {}, scratch);
+    close_sublayer(layer, kFfnSublayer, groups, block, scratch);
+    if (layer + 1 == base_.layers) return;
+    for (const LinearIndex index : {kQuery, kKey, kValue}) linear(layer + 1, index, groups, block, {}, scratch);
+  });
+}
+
+void Encoder::finish_layer_by_panels(uint32_t layer, const PackedBatch& batch) const {
+  const auto close = [&](SublayerIndex sublayer) {
+    parallel_items(pool_, batch.strips(), [&](uint32_t worker, uint32_t strip) {
+      close_sublayer(layer, sublayer, batch.groups(), {strip, 1, strip}, buffers_.workers[worker]);
+    });
+  };
+  linear_by_panels(layer, kAttentionOutput, batch);
+  close(kAttentionSublayer);
+  linear_by_panels(layer, kUp, batch);
+  linear_by_panels(layer, kDown, batch);
+  close(kFfnSublayer);
+  if (layer + 1 == base_.layers) return;
+  for (const LinearIndex index : {kQuery, kKey, kValue}) linear_by_panels(layer + 1, index, batch);
+}
+
+void Encoder::run(const PackedBatch& batch, const tokenizer::Token* tokens) const {
+  // Few strips: workers share each linear by its panels. Many: each worker takes blocks of rows through the whole layer, so that what a block
+  // makes stays in its cache. Same chains, same bits.
+  const bool few = pool_.threads() > 1 && batch.strips() <= pool_.threads() * kBlockStrips;
+  parallel_items(pool_, batch.strips(), [&](uint32_t, uint32_t strip) { embed(batch, tokens, strip); });
+  if (few) {
+    for (const LinearIndex index : {kQuery, kKey, kValue}) linear_by_panels(0, index, batch);
+  } else {
+    const RowGroups groups = batch.groups();
+    by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) {
+      for (const LinearIndex index : {kQuery, kKey, kValue}) linear(0, index, groups, block, {}, scratch);
+    });
+  }
+  for (uint32_t layer = 0; layer < base_.layers; ++layer) {
+    parallel_items(pool_, batch.strips() * base_.heads, [&](uint32_t worker, uint32_t item) {
+      attend(batch, item / base_.heads, item % base_.heads, buffers_.workers[worker]);
+    });
+    few ? finish_layer_by_panels(layer, batch) : finish_layer_by_rows(layer, batch);
+  }
+}
+
+}  // namespace pets::engine

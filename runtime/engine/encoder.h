@@ -1,0 +1,78 @@
+// The encoder over one packed batch: embeddings, then per layer one parallel region for attention and one for everything else.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+#include "pets/thread_pool.h"
+#include "runtime/engine/batch.h"
+#include "runtime/engine/linear_site.h"
+#include "runtime/engine/weights.h"
+#include "runtime/memory/arena.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace pets::engine {
+
+/// Scratch of one worker.
+struct WorkerScratch {
+  LinearScratch linear;
+  float* bottleneck = nullptr;       ///< bottleneck_scratch_floats
+  float* attention = nullptr;        ///< attention_scratch_floats
+  float* head[2] = {};               ///< [head width][16] each
+};
+
+/// What the arena is planned for.
+struct EncoderCapacity {
+  uint32_t tokens = 0;   ///< rows of a packed batch
+  uint32_t queries = 0;  ///< sequences of a packed batch
+  uint32_t threads = 1;
+  TaskLimits tasks;
+};
+
+/// The activations of one session.
+struct EncoderBuffers {
+  float* hidden = nullptr;       ///< [strips][hidden][16]: the residual stream, and the encoder's result
+  float* qkv = nullptr;          ///< [strips][3 hidden][16]
+  float* context = nullptr;      ///< [strips][hidden][16]
+  float* sublayer = nullptr;     ///< [threads * kBlockStrips][hidden][16]: a sublayer's dense output
+  float* intermediate = nullptr; ///< [threads * kBlockStrips][intermediate][16]
+  WorkerScratch* workers = nullptr;  ///< [threads]
+
+  void lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity);
+};
+
+class Encoder {
+ public:
+  Encoder(const kernels::KernelTable& kernels, const BaseWeights& base, const EncoderBuffers& buffers, ThreadPool& pool)
+      : kernels_(kernels), base_(base), buffers_(buffers), pool_(pool) {}
+
+  /// Fills buffers.hidden with the last hidden state of every row. `tokens`: the token buffer that sequences point into.
+  void run(const PackedBatch& batch, const tokenizer::Token* tokens) const;
+
+ private:
+  /// Strips [strip, strip + strips); their sublayer outputs lie at `slot` of the shared buffers.
+  struct Block {
+    uint32_t strip = 0, strips = 0, slot = 0;
+  };
+  /// One of `parts` equal shares of a linear's panels.
+  struct Share {
+    uint32_t part = 0, parts = 1;
+  };
+
+  void embed(const PackedBatch& batch, const tokenizer::Token* tokens, uint32_t strip) const;
+  void attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const;
+  void linear_by_panels(uint32_t layer, LinearIndex index, const PackedBatch& batch) const;
+  void linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share, WorkerScratch& scratch) const;
+  void close_sublayer(uint32_t layer, SublayerIndex sublayer, const RowGroups& groups, const Block& block, WorkerScratch& scratch) const;
+  template <typename Work>
+  void by_blocks(const PackedBatch& batch, const Work& work) const;
+  void finish_layer_by_rows(uint32_t layer, const PackedBatch& batch) const;
+  void finish_layer_by_panels(uint32_t layer, const PackedBatch& batch) const;
+
+  const kernels::KernelTable& kernels_;
+  const BaseWeights& base_;
+  const EncoderBuffers& buffers_;
+  ThreadPool& pool_;
+};
+
+}  // namespace pets::engine

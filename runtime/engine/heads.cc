@@ -1,0 +1,157 @@
+#include "runtime/engine/heads.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/gemm/panel_layout.h"
+#include "runtime/engine/parallel.h"
+
+namespace pets::engine {
+namespace {
+
+using kernels::kPanelColumns;
+using kernels::kStripRows;
+
+bool reads_tokens(const Task& task) { return task.weights.head.pooling == schema::Pooling::kTokens; }
+
+/// One dense layer of one strip, no PET operators.
+void dense(const kernels::KernelTable& kernels, const LinearWeights& weights, kernels::Activation activation, const float* x, float* y) {
+  static constexpr float kZeros[kPanelColumns] = {};
+  const size_t element = weights.type == kernels::WeightType::kFloat16 ? sizeof(uint16_t) : sizeof(float);
+  for (size_t panel = 0; panel < kernels::panel_count(weights.out); ++panel) {
+    const float* bias = weights.bias == nullptr ? kZeros : weights.bias + panel * kPanelColumns;
+    kernels::LinearPanel call;
+    call.x = x;
+    call.y = y + panel * kPanelColumns * kStripRows;
+    call.panel = static_cast<const std::byte*>(weights.panels) + kernels::panel_offset(weights.in, panel) * element;
+    call.type = weights.type;
+    call.width = kernels::panel_width(weights.out, panel);
+    call.k = weights.in;
+    call.bias = &bias;
+    kernels.linear_panel(call);
+  }
+  if (activation != kernels::Activation::kNone) kernels.activate(activation, y, weights.out, y);
+}
+
+/// Scales one lane of [features][16] to length 1, as torch.nn.functional.normalize (the length is at least 1e-12).
+void normalize_row(float* row, uint32_t features) {
+  double sum = 0;
+  for (uint32_t f = 0; f < features; ++f) sum += static_cast<double>(row[f]) * static_cast<double>(row[f]);
+  const double length = std::max(std::sqrt(sum), 1e-12);
+  for (uint32_t f = 0; f < features; ++f) row[f] = static_cast<float>(static_cast<double>(row[f]) / length);
+}
+
+}  // namespace
+
+size_t logit_capacity(const EncoderCapacity& capacity) {
+  return static_cast<size_t>(capacity.queries) * capacity.tasks.query_outputs + static_cast<size_t>(capacity.tokens) * capacity.tasks.token_outputs;
+}
+
+void HeadBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity) {
+  const size_t strips = strip_count(capacity.queries);
+  pooled = arena.array<float>(strips * base.hidden * kStripRows);
+  pooler = arena.array<float>(strips * base.hidden * kStripRows);
+  segments = arena.array<PooledSegment>(strips + capacity.queries);
+  logits = arena.array<float>(logit_capacity(capacity));
+  logit_begin = arena.array<uint32_t>(static_cast<size_t>(capacity.queries) + 1);
+}
+
+void Heads::pool(const PackedBatch& batch, uint32_t strip) const {
+  const auto sequences = batch.sequences();
+  const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
+  const uint32_t end = std::min<uint32_t>((strip + 1) * kStripRows, static_cast<uint32_t>(sequences.size()));
+  for (uint32_t i = strip * kStripRows; i < end; ++i) {
+    const Sequence& sequence = sequences[i];
+    if (reads_tokens(*sequence.task)) continue;
+    kernels::PoolRows call;
+    call.x = encoder_.hidden;
+    call.x_stride = strip_floats;
+    call.first_row = sequence.first_row;
+    call.rows = sequence.task->weights.head.pooling == schema::Pooling::kMean ? sequence.rows : 1;
+    call.features = base_.hidden;
+    call.out = buffers_.pooled + strip * strip_floats;
+    call.out_lane = i % kStripRows;
+    kernels_.pool_rows(call);
+  }
+}
+
+void Heads::base_pooler(uint32_t strip) const {
+  const size_t offset = static_cast<size_t>(strip) * base_.hidden * kStripRows;
+  dense(kernels_, base_.pooler, kernels::Activation::kTanh, buffers_.pooled + offset, buffers_.pooler + offset);
+}
+
+const float* Heads::layers(const HeadWeights& head, const float* x, WorkerScratch& scratch) const {
+  for (uint32_t i = 0; i < head.layers; ++i) {
+    float* y = scratch.head[i % 2];
+    dense(kernels_, head.layer[i].linear, head.layer[i].activation, x, y);
+    x = y;
+  }
+  return x;
+}
+
+void Heads::query_logits(const PooledSegment& segment, WorkerScratch& scratch) const {
+  const HeadWeights& head = segment.task->weights.head;
+  const size_t offset = static_cast<size_t>(segment.strip) * base_.hidden * kStripRows;
+  const float* y = layers(head, (head.pooling == schema::Pooling::kPooler ? buffers_.pooler : buffers_.pooled) + offset, scratch);
+  for (uint32_t lane = segment.lane_begin; lane < segment.lane_end; ++lane) {
+    float* logits = buffers_.logits + buffers_.logit_begin[segment.strip * kStripRows + lane];
+    for (uint32_t c = 0; c < head.outputs; ++c) logits[c] = y[static_cast<size_t>(c) * kStripRows + lane];
+    if (head.normalize) normalize_row(logits, head.outputs);
+  }
+}
+
+void Heads::token_logits(const PackedBatch& batch, uint32_t strip, const RowSegment& segment, WorkerScratch& scratch) const {
+  const HeadWeights& head = segment.task->weights.head;
+  const float* y = layers(head, encoder_.hidden + static_cast<size_t>(strip) * base_.hidden * kStripRows, scratch);
+  const bool by_output = head.type == schema::HeadType::kQuestionAnswering;
+  for (uint32_t lane = segment.lane_begin; lane < segment.lane_end; ++lane) {
+    const uint32_t row = strip * kStripRows + lane;
+    const uint32_t index = batch.row_sequences()[row];
+    const Sequence& sequence = batch.sequences()[index];
+    float* logits = buffers_.logits + buffers_.logit_begin[index];
+    const size_t token = row - sequence.first_row;
+    for (uint32_t c = 0; c < head.outputs; ++c) {
+      const size_t at = by_output ? static_cast<size_t>(c) * sequence.rows + token : token * head.outputs + c;
+      logits[at] = y[static_cast<size_t>(c) * kStripRows + lane];
+    }
+  }
+}
+
+void Heads::run(const PackedBatch& batch) const {
+  const auto sequences = batch.sequences();
+  const auto count = static_cast<uint32_t>(sequences.size());
+  uint32_t segments = 0, logits = 0;
+  bool any_pooler = false, any_tokens = false;
+  for (uint32_t i = 0; i < count; ++i) {
+    const Task* task = sequences[i].task;
+    buffers_.logit_begin[i] = logits;
+    logits += task->weights.head.outputs * (reads_tokens(*task) ? sequences[i].rows : 1);
+    if (reads_tokens(*task)) {
+      any_tokens = true;
+      continue;
+    }
+    any_pooler |= task->weights.head.pooling == schema::Pooling::kPooler;
+    const uint32_t strip = i / kStripRows;
+    const auto lane = static_cast<uint8_t>(i % kStripRows);
+    if (segments == 0 || buffers_.segments[segments - 1].task != task || buffers_.segments[segments - 1].strip != strip) {
+      buffers_.segments[segments++] = {task, strip, lane, lane};
+    }
+    buffers_.segments[segments - 1].lane_end = static_cast<uint8_t>(lane + 1);
+  }
+  buffers_.logit_begin[count] = logits;
+
+  const uint32_t pooled_strips = strip_count(count);
+  parallel_items(pool_, pooled_strips, [&](uint32_t, uint32_t strip) {
+    pool(batch, strip);
+    if (any_pooler) base_pooler(strip);
+  });
+  parallel_items(pool_, segments, [&](uint32_t worker, uint32_t item) { query_logits(buffers_.segments[item], encoder_.workers[worker]); });
+  if (!any_tokens) return;
+  parallel_items(pool_, batch.strips(), [&](uint32_t worker, uint32_t strip) {
+    for (const RowSegment& segment : batch.groups().of(strip)) {
+      if (reads_tokens(*segment.task)) token_logits(batch, strip, segment, encoder_.workers[worker]);
+    }
+  });
+}
+
+}  // namespace pets::engine

@@ -1,0 +1,212 @@
+#include "runtime/engine/linear_site.h"
+
+#include "kernels/gemm/panel_layout.h"
+
+namespace pets::engine {
+namespace {
+
+using kernels::kPanelColumns;
+using kernels::kStripRows;
+using kernels::LaneMask;
+
+/// A segment whose task has operators at this site.
+struct ActiveSegment {
+  const LinearOperators* operators;
+  LaneMask lanes;
+};
+
+/// How one strip of the block is computed.
+struct StripPlan {
+  const float* x = nullptr;            // the strip's input, scaled where a task scales it
+  const float* uniform_bias = nullptr; // one start for all rows, or null: `blended`
+  bool dense = true;                   // false where every row is masked
+  bool blended = false;                // rows start from different biases
+  uint32_t active_count = 0;
+  ActiveSegment active[kStripRows];
+};
+
+alignas(64) constexpr float kZeros[kPanelColumns] = {};
+
+/// The value that a task's chains start from: its bias, or zero where the bias comes after the output scale.
+const float* chain_start(const LinearOperators* operators, const LinearWeights& weights) {
+  if (operators == nullptr) return weights.bias;
+  if (operators->scale_output != nullptr) return nullptr;
+  return operators->bias != nullptr ? operators->bias : weights.bias;
+}
+
+/// The first panel_begin-th values of a start vector; null stands for zeros.
+const float* start_at(const float* start, size_t column) { return start == nullptr ? kZeros : start + column; }
+
+void scale_input(const kernels::KernelTable& kernels, const LinearWeights& weights, const float* x, StripPlan& plan, float* scaled) {
+  bool copied = false;
+  for (uint32_t a = 0; a < plan.active_count; ++a) {
+    const ActiveSegment& active = plan.active[a];
+    if (active.operators->scale_input == nullptr) continue;
+    if (!copied) kernels.blend(x, weights.in, kernels::kAllLanes, scaled);
+    copied = true;
+    kernels.scale_features(x, active.operators->scale_input, weights.in, active.lanes, scaled);
+  }
+  plan.x = copied ? scaled : x;
+}
+
+/// Z = X'A of every low-rank segment, each in its own lanes of one strip.
+void project_low_rank(const kernels::KernelTable& kernels, const LinearWeights& weights, const StripPlan& plan, float* z, float* temporary) {
+  for (uint32_t a = 0; a < plan.active_count; ++a) {
+    const ActiveSegment& active = plan.active[a];
+    const uint32_t rank = active.operators->rank;
+    if (rank == 0) continue;
+    float* target = active.lanes == kernels::kAllLanes ? z : temporary;
+    for (size_t panel = 0; panel < kernels::panel_count(rank); ++panel) {
+      const float* zero = kZeros;
+      kernels::LinearPanel call;
+      call.x = plan.x;
+      call.y = target + panel * kPanelColumns * kStripRows;
+      call.panel = active.operators->low_rank_a + kernels::panel_offset(weights.in, panel);
+      call.width = kernels::panel_width(rank, panel);
+      call.k = weights.in;
+      call.bias = &zero;
+      kernels.linear_panel(call);
+    }
+    if (target == temporary) kernels.blend(temporary, rank, active.lanes, z);
+  }
+}
+
+StripPlan plan_strip(const LinearSite& site, std::span<const RowSegment> segments) {
+  StripPlan plan;
+  plan.dense = false;
+  bool first = true;
+  const float* start = nullptr;
+  for (const RowSegment& segment : segments) {
+    const LinearOperators* operators = segment.task->weights.layer[site.layer].linear[site.index];
+    const bool masked = operators != nullptr && operators->mask != nullptr;
+    if (!masked) plan.dense = true;
+    const float* own = chain_start(operators, *site.weights);
+    if (!first && own != start) plan.blended = true;
+    start = own;
+    first = false;
+    if (operators != nullptr) plan.active[plan.active_count++] = {operators, segment.lanes};
+  }
+  plan.uniform_bias = plan.blended ? nullptr : start;
+  return plan;
+}
+
+const void* panel_address(const LinearWeights& weights, size_t panel) {
+  const size_t offset = kernels::panel_offset(weights.in, panel);
+  if (weights.type == kernels::WeightType::kFloat16) return static_cast<const uint16_t*>(weights.panels) + offset;
+  return static_cast<const float*>(weights.panels) + offset;
+}
+
+/// Lays each segment's own start into its rows of the tile.
+void blend_starts(const kernels::KernelTable& kernels, const LinearSite& site, std::span<const RowSegment> segments, size_t column, uint32_t width,
+                  float* tile) {
+  for (const RowSegment& segment : segments) {
+    const LinearOperators* operators = segment.task->weights.layer[site.layer].linear[site.index];
+    kernels.broadcast(start_at(chain_start(operators, *site.weights), column), width, segment.lanes, tile);
+  }
+}
+
+/// Everything that follows the dense chain in one tile.
+void apply_operators(const kernels::KernelTable& kernels, const LinearWeights& weights, const StripPlan& plan, const float* z, size_t panel,
+                     uint32_t width, float* tile) {
+  const size_t column = panel * kPanelColumns;
+  for (uint32_t a = 0; a < plan.active_count; ++a) {
+    const LinearOperators& op = *plan.active[a].operators;
+    const LaneMask lanes = plan.active[a].lanes;
+    if (op.mask != nullptr) {
+      kernels::MaskedPanel call;
+      call.x = plan.x;
+      call.y = tile;
+      call.panel = panel_address(weights, panel);
+      call.type = weights.type;
+      call.width = width;
+      call.k = weights.in;
+      call.planes = op.mask + panel * kernels::bit_plane_words(weights.in);
+      call.bias = start_at(chain_start(&op, weights), column);
+      call.lanes = lanes;
+      kernels.masked_panel(call);
+    }
+    if (op.rank != 0) {
+      kernels::LinearContinue call;
+      call.x = z;
+      call.panel = op.low_rank_b + kernels::panel_offset(op.rank, panel);
+      call.k = op.rank;
+      call.width = width;
+      call.lanes = lanes;
+      call.y = tile;
+      kernels.linear_continue(call);
+    }
+    if (op.sparse_values != nullptr) {
+      kernels::SparseTile call;
+      call.x = plan.x;
+      call.column_start = op.sparse_column_start + column;
+      call.rows = op.sparse_rows;
+      call.values = op.sparse_values;
+      call.width = width;
+      call.lanes = lanes;
+      call.y = tile;
+      kernels.sparse_tile(call);
+    }
+    if (op.scale_output != nullptr) {
+      const float* bias = op.bias != nullptr ? op.bias : weights.bias;
+      kernels.scale_bias(op.scale_output + column, bias == nullptr ? nullptr : bias + column, width, lanes, tile);
+    }
+  }
+}
+
+}  // namespace
+
+void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin, uint32_t strips,
+                  uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch) {
+  const LinearWeights& weights = *site.weights;
+  StripPlan plans[kBlockStrips];
+  for (uint32_t s = 0; s < strips; ++s) {
+    plans[s] = plan_strip(site, groups.of(strip_begin + s));
+    scale_input(kernels, weights, site.x + s * site.x_stride, plans[s], scratch.scaled_input + s * scratch.scaled_stride);
+    project_low_rank(kernels, weights, plans[s], scratch.low_rank + s * scratch.low_rank_stride, scratch.low_rank_temporary);
+  }
+  for (uint32_t panel = panel_begin; panel < panel_end; ++panel) {
+    const size_t column = static_cast<size_t>(panel) * kPanelColumns;
+    const uint32_t width = kernels::panel_width(weights.out, panel);
+    float* tile = site.y + column * kStripRows;
+    for (uint32_t s = 0; s < strips; ++s) {
+      if (plans[s].dense && plans[s].blended) {
+        blend_starts(kernels, site, groups.of(strip_begin + s), column, width, tile + s * site.y_stride);
+      }
+    }
+    // Strips that lie one after another in memory go to the kernel together.
+    for (uint32_t s = 0; s < strips;) {
+      if (!plans[s].dense) {
+        ++s;
+        continue;
+      }
+      const float* starts[kBlockStrips];
+      uint32_t run = 0;
+      for (; s + run < strips && plans[s + run].dense && plans[s + run].x == plans[s].x + run * site.x_stride; ++run) {
+        starts[run] = plans[s + run].blended ? nullptr : start_at(plans[s + run].uniform_bias, column);
+      }
+      kernels::LinearPanel call;
+      call.x = plans[s].x;
+      call.x_stride = site.x_stride;
+      call.y = tile + s * site.y_stride;
+      call.y_stride = site.y_stride;
+      call.panel = panel_address(weights, panel);
+      call.type = weights.type;
+      call.width = width;
+      call.k = weights.in;
+      call.bias = starts;
+      call.strips = run;
+      call.prefetch = panel + 1 < panel_end ? panel_address(weights, panel + 1) : nullptr;
+      kernels.linear_panel(call);
+      s += run;
+    }
+    for (uint32_t s = 0; s < strips; ++s) {
+      float* strip_tile = tile + s * site.y_stride;
+      if (plans[s].active_count != 0) {
+        apply_operators(kernels, weights, plans[s], scratch.low_rank + s * scratch.low_rank_stride, panel, width, strip_tile);
+      }
+      if (site.activation != kernels::Activation::kNone) kernels.activate(site.activation, strip_tile, width, strip_tile);
+    }
+  }
+}
+
+}  // namespace pets::engine

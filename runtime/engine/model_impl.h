@@ -1,0 +1,46 @@
+// What a Model holds; the session and the planner look inside.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+#include "pets/model.h"
+#include "runtime/engine/task_set.h"
+#include "runtime/engine/weights.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace pets {
+
+class Model::Impl {
+ public:
+  const kernels::KernelTable* kernels = nullptr;
+  ModelOptions options;
+  std::shared_ptr<engine::MemoryCounters> memory = std::make_shared<engine::MemoryCounters>();
+  std::atomic<uint64_t> session_bytes{0};  ///< arenas of living sessions
+  std::shared_ptr<const engine::LoadedFile> base_file;
+  engine::BaseWeights base;
+  bundle::Dimensions dimensions;
+  std::string fingerprint;
+  tokenizer::WordPieceTokenizer tokenizer;
+  bool has_tokenizer = false;
+  engine::TaskSetCell tasks;
+
+  mutable std::mutex quarantine_mutex;
+  std::vector<Model::Quarantined> quarantine;
+
+  uint64_t used_bytes() const { return memory->mapped + memory->tables + session_bytes; }
+};
+
+namespace engine {
+
+/// The instruction set that PETS_ISA names, or the best one.
+Result<const kernels::KernelTable*> select_kernels() noexcept;
+
+/// Bytes of the tables of one file; `base` null: the file's own base is counted too and used.
+uint64_t count_tables(const bundle::BundleFile& file, const BaseWeights* base);
+
+}  // namespace engine
+}  // namespace pets

@@ -1,0 +1,64 @@
+// The planner: the code that lays out memory, run in counting mode over a bundle's metadata.
+#include <new>
+
+#include "pets/model.h"
+#include "runtime/engine/model_impl.h"
+#include "runtime/engine/session_memory.h"
+#include "runtime/platform/check.h"
+
+namespace pets {
+namespace {
+
+void include_limits(const bundle::BundleFile& file, uint32_t hidden, engine::TaskLimits& limits) {
+  for (const bundle::TaskSegment& segment : file.tasks()) {
+    if (segment.task != nullptr) limits.include(engine::limits_of(*segment.task, hidden));
+  }
+}
+
+Result<Plan> plan_impl(const char* path, const SessionOptions& options, const std::vector<std::string>& delta_paths) {
+  PETS_ASSIGN_OR_RETURN(const uint32_t threads, engine::check_session_options(options));
+  PETS_ASSIGN_OR_RETURN(const auto file, bundle::BundleFile::open(path, false, bundle::Verification::kStructure));
+  if (!file->has_base()) {
+    return Status::error(ErrorCode::kInvalidArgument, "%s: a delta bundle holds tasks only; plan the bundle with its base", path);
+  }
+  Plan plan;
+  plan.mapped_bytes = file->bytes().size();
+  plan.model_bytes = engine::count_tables(*file, nullptr);
+  memory::Arena counting;
+  const engine::BaseWeights base = engine::resolve_base(file->base(), counting);
+  engine::TaskLimits limits;
+  include_limits(*file, base.hidden, limits);
+  for (const std::string& delta_path : delta_paths) {
+    PETS_ASSIGN_OR_RETURN(const auto delta,
+                          bundle::BundleFile::open(delta_path.c_str(), false, bundle::Verification::kStructure, &file->dimensions()));
+    plan.mapped_bytes += delta->bytes().size();
+    plan.model_bytes += engine::count_tables(*delta, &base);
+    include_limits(*delta, base.hidden, limits);
+  }
+  size_t tokenizer_scratch = 0;
+  if (const schema::WordPiece* tables = file->base().base->tokenizer()) {
+    auto tokenizer = tokenizer::WordPieceTokenizer::create(*tables, file->base().bytes, base.vocabulary);
+    if (!tokenizer) return Status::error(tokenizer.status().code(), "%s: tokenizer: %s", path, tokenizer.status().c_str());
+    tokenizer_scratch = tokenizer->scratch_bytes();
+  }
+  memory::Arena arena;
+  engine::SessionMemory().lay_out(arena, base, engine::plan_capacity(base, limits, options, threads), tokenizer_scratch);
+  plan.arena_bytes = arena.used();
+  plan.total_bytes = plan.mapped_bytes + plan.model_bytes + plan.arena_bytes;
+  return plan;
+}
+
+}  // namespace
+
+Result<Plan> plan(const char* path, const ModelOptions& model, const SessionOptions& session, const std::vector<std::string>& delta_paths) noexcept {
+  if (model.backend != Backend::kCpu) {
+    return Status::error(ErrorCode::kUnsupported, "backend %d: this build has the cpu backend only", static_cast<int>(model.backend));
+  }
+  try {
+    return plan_impl(path, session, delta_paths);
+  } catch (const std::bad_alloc&) {
+    return Status::error(ErrorCode::kResourceExhausted, "%s: out of memory", path);
+  }
+}
+
+}  // namespace pets

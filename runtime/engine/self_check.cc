@@ -1,0 +1,84 @@
+// Re-runs the goldens that tasks carry.
+#include <algorithm>
+#include <cmath>
+#include <new>
+
+#include "pets/session.h"
+#include "runtime/engine/model_impl.h"
+
+namespace pets {
+namespace {
+
+constexpr float kLogitFloor = 1e-6F;
+
+Query query_of(const schema::GoldenExample& golden, std::string_view task) {
+  Query query;
+  query.task = task;
+  if (golden.ids() != nullptr && golden.ids()->size() != 0) {
+    query.ids = {golden.ids()->data(), golden.ids()->size()};
+    query.has_ids = true;
+    return query;
+  }
+  if (golden.text() != nullptr) query.text = {golden.text()->c_str(), golden.text()->size()};
+  query.has_text_pair = golden.text_pair() != nullptr;
+  if (query.has_text_pair) query.text_pair = {golden.text_pair()->c_str(), golden.text_pair()->size()};
+  return query;
+}
+
+/// Largest error of one answer relative to the golden's largest logit; NaN counts as infinite.
+float relative_error(std::span<const float> found, const flatbuffers::Vector<float>& expected) {
+  float largest = kLogitFloor, error = 0;
+  for (uint32_t i = 0; i < expected.size(); ++i) {
+    largest = std::max(largest, std::fabs(expected.Get(i)));
+    const float difference = std::fabs(found[i] - expected.Get(i));
+    error = std::isfinite(difference) ? std::max(error, difference) : HUGE_VALF;
+  }
+  return error / largest;
+}
+
+Model::SelfCheck check_task(Session& session, const engine::Task& task, float tolerance) {
+  Model::SelfCheck check;
+  check.task = task.info.name;
+  const auto* goldens = task.source->goldens();
+  const uint32_t count = goldens == nullptr ? 0 : goldens->size();
+  for (uint32_t i = 0; i < count; ++i) {
+    const schema::GoldenExample& golden = *goldens->Get(i);
+    const Query query = query_of(golden, task.info.name);
+    Status failed;
+    const Status ran = session.run({&query, 1}, [&](size_t, const Answer& answer) {
+      if (!answer.status) {
+        failed = answer.status;
+      } else if (golden.logits() == nullptr || golden.logits()->size() != answer.logits.size()) {
+        failed = Status::error(ErrorCode::kDamaged, "golden %u holds %u logits, the answer has %zu", i,
+                               golden.logits() == nullptr ? 0U : golden.logits()->size(), answer.logits.size());
+      } else {
+        check.largest_error = std::max(check.largest_error, relative_error(answer.logits, *golden.logits()));
+      }
+    });
+    if (!ran) failed = ran;
+    if (!failed && check.status.is_ok()) check.status = failed;
+    ++check.queries;
+  }
+  if (check.status.is_ok() && !(check.largest_error <= tolerance)) {
+    check.status = Status::error(ErrorCode::kInternal, "task '%s': largest relative error %.3g, expected at most %.3g", check.task.c_str(),
+                                 static_cast<double>(check.largest_error), static_cast<double>(tolerance));
+  }
+  return check;
+}
+
+}  // namespace
+
+Result<std::vector<Model::SelfCheck>> Model::self_check(Session& session, float tolerance) const {
+  if (&session.model() != this) return Status::error(ErrorCode::kInvalidArgument, "self_check: the session belongs to another model");
+  try {
+    const auto tasks = impl_->tasks.view([](const engine::TaskSet& set) { return set.tasks; });
+    std::vector<SelfCheck> checks;
+    checks.reserve(tasks.size());
+    for (const auto& task : tasks) checks.push_back(check_task(session, *task, tolerance));
+    return checks;
+  } catch (const std::bad_alloc&) {
+    return Status::error(ErrorCode::kResourceExhausted, "self_check: out of memory");
+  }
+}
+
+}  // namespace pets

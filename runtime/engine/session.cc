@@ -1,0 +1,206 @@
+#include "pets/session.h"
+
+#include <algorithm>
+#include <cinttypes>
+#include <new>
+
+#include "runtime/engine/decode.h"
+#include "runtime/engine/model_impl.h"
+#include "runtime/engine/session_memory.h"
+#include "runtime/platform/check.h"
+
+namespace pets {
+namespace {
+
+using engine::Sequence;
+using engine::Task;
+using engine::TaskSet;
+
+/// A string for a message: printf precision, so that a hostile name cannot fill it.
+int shown(std::string_view text) { return static_cast<int>(std::min<size_t>(text.size(), 128)); }
+
+}  // namespace
+
+class Session::Impl {
+ public:
+  Impl(std::shared_ptr<Model> owner, const engine::EncoderCapacity& planned)
+      : model(std::move(owner)), internals(model->impl()), capacity(planned), reader(internals.tasks) {}
+  ~Impl() { internals.session_bytes -= block.size(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  Status run(std::span<const Query> queries, AnswerFn on_answer, void* context);
+
+  std::shared_ptr<Model> model;
+  Model::Impl& internals;
+  engine::EncoderCapacity capacity;
+  engine::TaskSetCell::Reader reader;
+  memory::Block block;
+  engine::SessionMemory memory;
+  std::unique_ptr<ThreadPool> own_pool;
+  ThreadPool* pool = nullptr;
+
+ private:
+  Status encode(const TaskSet& set, const Query& query, uint32_t token_begin, Sequence& sequence);
+  Status encode_ids(const Query& query, const Task& task, uint32_t token_begin, Sequence& sequence);
+  size_t fill_batch(const TaskSet& set, std::span<const Query> queries, size_t first);
+  void deliver(size_t first, size_t count, AnswerFn on_answer, void* context);
+};
+
+Status Session::Impl::encode_ids(const Query& query, const Task& task, uint32_t token_begin, Sequence& sequence) {
+  const uint32_t vocabulary = internals.base.vocabulary;
+  if (query.ids.empty()) return Status::error(ErrorCode::kInvalidArgument, "ids: expected at least one token id, found none");
+  if (query.ids.size() > task.info.max_length) {
+    return Status::error(ErrorCode::kInvalidArgument, "ids: task '%.*s' takes at most %u token ids, found %zu", shown(task.info.name),
+                         task.info.name.data(), task.info.max_length, query.ids.size());
+  }
+  for (size_t i = 0; i < query.ids.size(); ++i) {
+    const int32_t id = query.ids[i];
+    if (id < 0 || static_cast<uint32_t>(id) >= vocabulary) {
+      return Status::error(ErrorCode::kInvalidArgument, "ids[%zu]: expected 0 to %u, found %" PRId32, i, vocabulary - 1, id);
+    }
+    memory.tokens[token_begin + i] = {id, 0, 0, 0, false};
+  }
+  sequence.rows = static_cast<uint32_t>(query.ids.size());
+  return Status::ok();
+}
+
+/// Tokens of one query at `token_begin` of the token buffer.
+Status Session::Impl::encode(const TaskSet& set, const Query& query, uint32_t token_begin, Sequence& sequence) {
+  const Task* task = set.find(query.task);
+  if (task == nullptr) return Status::error(ErrorCode::kNotFound, "unknown task '%.*s'", shown(query.task), query.task.data());
+  if (!task->limits.within(capacity.tasks)) {
+    return Status::error(ErrorCode::kResourceExhausted,
+                         "task '%s' was added after this session was made and needs more scratch than was planned (rank %u, bottleneck %u, "
+                         "outputs %u): make a new session",
+                         task->info.name.c_str(), task->limits.rank, task->limits.inner, task->info.outputs);
+  }
+  sequence.task = task;
+  sequence.token_begin = token_begin;
+  if (query.has_ids) {
+    PETS_RETURN_IF_ERROR(encode_ids(query, *task, token_begin, sequence));
+  } else {
+    if (!internals.has_tokenizer) {
+      return Status::error(ErrorCode::kInvalidArgument, "this bundle holds no tokenizer: queries need token ids");
+    }
+    if (task->info.head == HeadType::kQuestionAnswering && !query.has_text_pair) {
+      return Status::error(ErrorCode::kInvalidArgument, "task '%s' answers questions: expected a text_pair with the context, found none",
+                           task->info.name.c_str());
+    }
+    const std::span<tokenizer::Token> room(memory.tokens + token_begin, memory.token_capacity - token_begin);
+    PETS_ASSIGN_OR_RETURN(const tokenizer::Encoding encoding,
+                          internals.tokenizer.encode(query.text, query.text_pair, query.has_text_pair, task->info.max_length, room,
+                                                     memory.tokenizer_scratch));
+    sequence.rows = encoding.count;
+    sequence.truncated = encoding.truncated;
+  }
+  if (sequence.rows > capacity.tokens) {
+    return Status::error(ErrorCode::kResourceExhausted, "the query has %u tokens, a batch of this session holds %u (max_batch_tokens)", sequence.rows,
+                         capacity.tokens);
+  }
+  return Status::ok();
+}
+
+/// Takes queries from `first` on until the batch is full. Returns how many were taken, bad ones included.
+size_t Session::Impl::fill_batch(const TaskSet& set, std::span<const Query> queries, size_t first) {
+  memory.batch.clear();
+  size_t taken = 0;
+  while (taken < capacity.queries && first + taken < queries.size()) {
+    Sequence sequence;
+    sequence.query = static_cast<uint32_t>(taken);
+    Status status = encode(set, queries[first + taken], memory.batch.rows(), sequence);
+    if (status.is_ok() && memory.batch.rows() + sequence.rows > capacity.tokens) break;
+    if (status.is_ok()) memory.batch.append(sequence);
+    ::new (&memory.query_status[taken]) Status(status);
+    ++taken;
+  }
+  return taken;
+}
+
+void Session::Impl::deliver(size_t first, size_t count, AnswerFn on_answer, void* context) {
+  const auto sequences = memory.batch.sequences();
+  for (uint32_t i = 0; i < sequences.size(); ++i) memory.query_sequence[sequences[i].query] = i;
+  for (size_t q = 0; q < count; ++q) {
+    Answer answer;
+    answer.status = memory.query_status[q];
+    if (answer.status.is_ok()) {
+      const uint32_t index = memory.query_sequence[q];
+      const Sequence& sequence = sequences[index];
+      const std::span<const tokenizer::Token> tokens(memory.tokens + sequence.token_begin, sequence.rows);
+      for (uint32_t t = 0; t < sequence.rows; ++t) {
+        memory.answer_tokens[t] = {tokens[t].start, tokens[t].end, tokens[t].segment, tokens[t].special, tokens[t].id};
+      }
+      const uint32_t begin = memory.heads.logit_begin[index], end = memory.heads.logit_begin[index + 1];
+      answer.task = &sequence.task->info;
+      answer.truncated = sequence.truncated;
+      answer.tokens = {memory.answer_tokens, sequence.rows};
+      answer.logits = {memory.heads.logits + begin, end - begin};
+      answer.scores = {memory.scores, engine::probabilities(answer.task->head, answer.task->outputs, answer.logits, memory.scores)};
+      if (answer.task->head == HeadType::kQuestionAnswering) answer.span = engine::best_span(answer.logits, tokens);
+    }
+    on_answer(context, first + q, answer);
+  }
+}
+
+Status Session::Impl::run(std::span<const Query> queries, AnswerFn on_answer, void* context) {
+  const engine::Encoder encoder(*internals.kernels, internals.base, memory.encoder, *pool);
+  const engine::Heads heads(*internals.kernels, internals.base, memory.encoder, memory.heads, *pool);
+  for (size_t next = 0; next < queries.size();) {
+    const TaskSet* set = reader.acquire();
+    const size_t taken = fill_batch(*set, queries, next);
+    if (memory.batch.rows() != 0) {
+      memory.batch.group(*set);
+      encoder.run(memory.batch, memory.tokens);
+      heads.run(memory.batch);
+    }
+    deliver(next, taken, on_answer, context);
+    next += taken;
+    set->release();
+  }
+  return Status::ok();
+}
+
+Session::Session(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Session::~Session() = default;
+
+Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, const SessionOptions& options) noexcept {
+  try {
+    PETS_ASSIGN_OR_RETURN(const uint32_t threads, engine::check_session_options(options));
+    Model::Impl& internals = model->impl();
+    engine::TaskLimits limits;
+    internals.tasks.view([&](const TaskSet& set) {
+      for (const auto& task : set.tasks) limits.include(task->limits);
+    });
+    const engine::EncoderCapacity capacity = engine::plan_capacity(internals.base, limits, options, threads);
+    const size_t scratch = internals.has_tokenizer ? internals.tokenizer.scratch_bytes() : 0;
+    memory::Arena counting;
+    engine::SessionMemory().lay_out(counting, internals.base, capacity, scratch);
+    const uint64_t limit = internals.options.memory_limit;
+    const uint64_t needed = internals.used_bytes() + counting.used();
+    if (limit != 0 && needed > limit) {
+      return Status::error(ErrorCode::kResourceExhausted,
+                           "the model and this session need %" PRIu64 " bytes (%zu of them for the session), the memory limit is %" PRIu64, needed,
+                           counting.used(), limit);
+    }
+    auto impl = std::make_unique<Impl>(model, capacity);
+    PETS_ASSIGN_OR_RETURN(impl->block, memory::Block::allocate(counting.used()));
+    internals.session_bytes += impl->block.size();
+    memory::Arena arena(impl->block.data(), impl->block.size());
+    impl->memory.lay_out(arena, internals.base, capacity, scratch);
+    impl->pool = options.pool;
+    if (impl->pool == nullptr) {
+      PETS_ASSIGN_OR_RETURN(impl->own_pool, ThreadPool::create(threads));
+      impl->pool = impl->own_pool.get();
+    }
+    return std::unique_ptr<Session>(new Session(std::move(impl)));
+  } catch (const std::bad_alloc&) {
+    return Status::error(ErrorCode::kResourceExhausted, "a session: out of memory");
+  }
+}
+
+Status Session::run(std::span<const Query> queries, AnswerFn on_answer, void* context) noexcept { return impl_->run(queries, on_answer, context); }
+Model& Session::model() const noexcept { return *impl_->model; }
+uint64_t Session::arena_bytes() const noexcept { return impl_->block.size(); }
+uint32_t Session::threads() const noexcept { return impl_->capacity.threads; }
+
+}  // namespace pets

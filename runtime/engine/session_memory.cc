@@ -1,0 +1,49 @@
+#include "runtime/engine/session_memory.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "pets/thread_pool.h"
+
+namespace pets::engine {
+
+void SessionMemory::lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity, size_t tokenizer_scratch_bytes) {
+  batch.lay_out(arena, capacity.tokens, capacity.queries);
+  encoder.lay_out(arena, base, capacity);
+  heads.lay_out(arena, base, capacity);
+  token_capacity = capacity.tokens + base.positions;
+  tokens = arena.array<tokenizer::Token>(token_capacity);
+  tokenizer_scratch = {arena.array<std::byte>(tokenizer_scratch_bytes), tokenizer_scratch_bytes};
+  query_status = arena.array<Status>(capacity.queries);
+  query_sequence = arena.array<uint32_t>(capacity.queries);
+  answer_tokens = arena.array<AnswerToken>(base.positions);
+  scores = arena.array<float>(std::max<size_t>(capacity.tasks.query_outputs, static_cast<size_t>(base.positions) * capacity.tasks.token_outputs));
+}
+
+EncoderCapacity plan_capacity(const BaseWeights& base, const TaskLimits& tasks, const SessionOptions& options, uint32_t threads) {
+  EncoderCapacity capacity;
+  capacity.tokens = options.max_batch_tokens;
+  capacity.queries = std::min(options.max_batch_queries, options.max_batch_tokens);
+  capacity.threads = threads;
+  capacity.tasks = tasks;
+  capacity.tasks.include({64, base.hidden / 2, base.hidden, base.hidden, 16, base.positions});
+  return capacity;
+}
+
+Result<uint32_t> check_session_options(const SessionOptions& options) noexcept {
+  constexpr uint32_t kMaxTokens = 1U << 22, kMaxThreads = 1024;
+  const auto out_of_range = [](const char* name, uint32_t greatest, uint32_t found) {
+    return Status::error(ErrorCode::kInvalidArgument, "%s: expected 1 to %u, found %u", name, greatest, found);
+  };
+  if (options.max_batch_tokens == 0 || options.max_batch_tokens > kMaxTokens) {
+    return out_of_range("max_batch_tokens", kMaxTokens, options.max_batch_tokens);
+  }
+  if (options.max_batch_queries == 0 || options.max_batch_queries > kMaxTokens) {
+    return out_of_range("max_batch_queries", kMaxTokens, options.max_batch_queries);
+  }
+  if (options.pool != nullptr) return options.pool->threads();
+  if (options.threads > kMaxThreads) return out_of_range("threads", kMaxThreads, options.threads);
+  return options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+}
+
+}  // namespace pets::engine

@@ -1,0 +1,121 @@
+// The base and the tasks as the engine follows them: raw pointers into mapped segments, resolved once when a file is loaded.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/activation/activation.h"
+#include "kernels/bottleneck/bottleneck.h"
+#include "kernels/strip.h"
+#include "pets/status.h"
+#include "runtime/bundle/bundle_file.h"
+#include "runtime/memory/arena.h"
+#include "schema/bundle_generated.h"
+
+namespace pets::engine {
+
+struct LinearWeights {
+  const void* panels = nullptr;  ///< kPanels16 of [out, in]
+  kernels::WeightType type = kernels::WeightType::kFloat32;
+  const float* bias = nullptr;   ///< [out]
+  uint32_t out = 0, in = 0;
+};
+
+struct NormWeights {
+  const float* gamma = nullptr;
+  const float* beta = nullptr;
+};
+
+/// The linear sites of a layer, in execution order; index into LayerWeights::linear and TaskLayer::linear.
+enum LinearIndex : uint32_t { kQuery, kKey, kValue, kAttentionOutput, kUp, kDown, kLinearSites };
+/// The two sublayers; index of norms and bottlenecks.
+enum SublayerIndex : uint32_t { kAttentionSublayer, kFfnSublayer, kSublayers };
+
+struct LayerWeights {
+  LinearWeights linear[kLinearSites];
+  NormWeights norm[kSublayers];
+};
+
+struct BaseWeights {
+  uint32_t hidden = 0, layers = 0, heads = 0, head_size = 0, intermediate = 0, vocabulary = 0, positions = 0, token_types = 0;
+  float norm_epsilon = 0;
+  kernels::Activation activation = kernels::Activation::kGelu;
+  const float* word = nullptr;        ///< [vocabulary, hidden]
+  const float* position = nullptr;    ///< [positions, hidden]
+  const float* token_type = nullptr;  ///< [token_types, hidden]
+  NormWeights embeddings_norm;
+  const LayerWeights* layer = nullptr;  ///< [layers]
+  LinearWeights pooler;                 ///< panels null where the base has none
+};
+
+/// PET operators of one task at one linear site; what is absent is null.
+struct LinearOperators {
+  const float* bias = nullptr;
+  const float* low_rank_a = nullptr;  ///< kPanels16 of [rank, in]
+  const float* low_rank_b = nullptr;  ///< kPanels16 of [out, rank], scale folded in
+  uint32_t rank = 0;
+  const uint32_t* sparse_column_start = nullptr;
+  const uint16_t* sparse_rows = nullptr;
+  const float* sparse_values = nullptr;
+  const uint32_t* mask = nullptr;     ///< kBitPlanes16
+  const float* scale_input = nullptr;
+  const float* scale_output = nullptr;
+};
+
+/// What a task changes in one layer; null where it changes nothing.
+struct TaskLayer {
+  const LinearOperators* linear[kLinearSites] = {};
+  const NormWeights* norm[kSublayers] = {};
+  const kernels::Bottleneck* bottleneck[kSublayers] = {};
+};
+
+struct ReplacedRows {
+  const uint32_t* rows = nullptr;  ///< ascending
+  const float* values = nullptr;   ///< [count, hidden]
+  uint32_t count = 0;
+};
+
+struct HeadLayerWeights {
+  LinearWeights linear;
+  kernels::Activation activation = kernels::Activation::kNone;
+};
+
+struct HeadWeights {
+  schema::HeadType type = schema::HeadType::kUnknown;
+  schema::Pooling pooling = schema::Pooling::kUnknown;
+  const HeadLayerWeights* layer = nullptr;
+  uint32_t layers = 0;
+  uint32_t outputs = 0;    ///< of the last layer; hidden where there is none
+  uint32_t max_width = 0;  ///< the widest layer's outputs
+  bool normalize = false;
+};
+
+struct TaskWeights {
+  const TaskLayer* layer = nullptr;  ///< [layers]
+  ReplacedRows embedding[3];                ///< word, position, token_type
+  NormWeights embeddings_norm;              ///< gamma null: the base's
+  HeadWeights head;
+};
+
+/// The largest of what tasks need at run time: what a session's arena is planned by.
+struct TaskLimits {
+  uint32_t rank = 0;           ///< of low_rank
+  uint32_t inner = 0;          ///< of bottlenecks
+  uint32_t head_width = 0;     ///< widest head layer
+  uint32_t query_outputs = 0;  ///< logits a query
+  uint32_t token_outputs = 0;  ///< logits a token
+  uint32_t max_length = 0;
+
+  void include(const TaskLimits& other);
+  /// True where everything here is within `capacity`.
+  bool within(const TaskLimits& capacity) const;
+};
+
+/// Resolves a validated base into arrays of `arena` (or only counts them).
+BaseWeights resolve_base(const bundle::BaseSegment& segment, memory::Arena& arena);
+/// Resolves a validated task. A norm site where only gamma or beta is the task's own takes the other from the base.
+TaskWeights resolve_task(const bundle::TaskSegment& segment, const BaseWeights& base, memory::Arena& arena);
+/// From the metadata alone.
+TaskLimits limits_of(const schema::Task& task, uint32_t hidden);
+
+}  // namespace pets::engine

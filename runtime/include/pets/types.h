@@ -1,0 +1,112 @@
+// Plain types of the public API: options, tasks, queries and answers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pets/status.h"
+
+namespace pets {
+
+/// Where a model runs.
+enum class Backend : uint8_t { kCpu = 0 };
+
+/// What a task's head answers.
+enum class HeadType : uint8_t {
+  kSequenceClassification = 1,    ///< one label a query
+  kMultiLabelClassification = 2,  ///< any number of labels a query
+  kRegression = 3,                ///< numbers a query
+  kTokenClassification = 4,       ///< one label a token
+  kQuestionAnswering = 5,         ///< a span of the context
+  kEmbedding = 6                  ///< a vector a query
+};
+
+/// "sequence-classification", ...: the names that manifests use.
+std::string_view head_type_name(HeadType type) noexcept;
+
+struct ModelOptions {
+  Backend backend = Backend::kCpu;
+  /// Copies the bundle into memory instead of mapping it: immune to a file that is truncated underneath, at the price of its size.
+  bool copy = false;
+  /// Upper bound for the bytes of `Plan::total_bytes`; 0: none. A load over it is refused with both numbers.
+  uint64_t memory_limit = 0;
+};
+
+class ThreadPool;
+
+struct SessionOptions {
+  /// Worker threads, the calling one included; 0: one per available processor. Ignored where `pool` is given.
+  uint32_t threads = 0;
+  /// Tokens (special ones included) that one packed batch holds at most; a run with more is split. Bounds the activations' memory.
+  uint32_t max_batch_tokens = 2048;
+  /// Queries that one packed batch holds at most.
+  uint32_t max_batch_queries = 256;
+  /// The application's own pool; it must outlive the session.
+  ThreadPool* pool = nullptr;
+};
+
+/// Every byte that a model and one session use, computed before they use any.
+struct Plan {
+  uint64_t mapped_bytes = 0;  ///< bundle files, mapped (or copied, with ModelOptions::copy)
+  uint64_t model_bytes = 0;   ///< tables that describe tasks and sites, allocated at load
+  uint64_t arena_bytes = 0;   ///< one session's activations and scratch, one allocation
+  uint64_t total_bytes = 0;   ///< the sum
+};
+
+/// What a bundle says of one task.
+struct TaskInfo {
+  std::string name;
+  HeadType head = HeadType::kSequenceClassification;
+  std::vector<std::string> labels;  ///< in logit order; for an embedding empty
+  uint32_t outputs = 0;             ///< logits a query (or a token, or a question: 2); for an embedding its length
+  uint32_t max_length = 0;          ///< tokens, special ones included
+  uint64_t bytes = 0;               ///< of its segment in the file
+  std::string source;               ///< for people
+};
+
+/// A query: text (and text_pair), or token ids instead. Views must outlive the run.
+struct Query {
+  std::string_view task;
+  std::string_view text;
+  std::string_view text_pair;
+  bool has_text_pair = false;
+  /// Used instead of the texts where `has_ids`: complete ids, special tokens included; token types are all 0.
+  std::span<const int32_t> ids;
+  bool has_ids = false;
+};
+
+/// One token of an answer for token classification.
+struct AnswerToken {
+  uint32_t start = 0;    ///< bytes [start, end) of its text; 0, 0 for special tokens and for queries given as ids
+  uint32_t end = 0;
+  uint8_t segment = 0;   ///< 0: text, 1: text_pair
+  bool special = false;
+  int32_t id = 0;
+};
+
+/// The best span of a context: bytes of `text_pair`.
+struct AnswerSpan {
+  bool found = false;    ///< false where the context has no token
+  uint32_t start = 0;
+  uint32_t end = 0;
+  float score = 0;       ///< start logit + end logit
+};
+
+/// The result for one query. Views point into the session and are valid until the callback returns.
+struct Answer {
+  Status status;                       ///< of this query alone; when not ok nothing below is set
+  const TaskInfo* task = nullptr;
+  bool truncated = false;              ///< something of the text was cut to meet max_length
+  std::span<const AnswerToken> tokens; ///< all tokens of the query, special ones included
+  /// The head's raw output: [outputs]; token classification [tokens][outputs]; question answering [2][tokens], start then end.
+  std::span<const float> logits;
+  /// Probabilities where the head has them, shaped like logits: softmax over labels, or sigmoids for multi-label; else empty.
+  std::span<const float> scores;
+  AnswerSpan span;                     ///< question answering only
+};
+
+}  // namespace pets

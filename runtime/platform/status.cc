@@ -1,0 +1,28 @@
+#include "pets/status.h"
+
+#include <cstdio>
+
+namespace pets {
+
+Status Status::error(ErrorCode code, const char* format, ...) noexcept {
+  Status status;
+  status.code_ = code;
+  va_list arguments;
+  va_start(arguments, format);
+  const int written = std::vsnprintf(status.message_, kMaxMessage, format, arguments);
+  va_end(arguments);
+  if (written < 0) {
+    status.message_[0] = '\0';
+    return status;
+  }
+  status.length_ = static_cast<std::size_t>(written);
+  if (status.length_ >= kMaxMessage) {
+    std::size_t end = kMaxMessage - 4;
+    while (end > 0 && (static_cast<unsigned char>(status.message_[end]) & 0xC0U) == 0x80U) --end;
+    std::memcpy(status.message_ + end, "...", 4);
+    status.length_ = end + 3;
+  }
+  return status;
+}
+
+}  // namespace pets

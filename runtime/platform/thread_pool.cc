@@ -1,0 +1,83 @@
+// ThreadPool over pthreadpool.
+#include "pets/thread_pool.h"
+
+#include <pthreadpool.h>
+
+#include <new>
+
+#if defined(__SANITIZE_THREAD__)
+#define PETS_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define PETS_TSAN 1
+#endif
+#endif
+#ifdef PETS_TSAN
+// The packaged pthreadpool is not instrumented: tell ThreadSanitizer of the hand-over that its futexes and fences make.
+extern "C" void __tsan_acquire(void* address);
+extern "C" void __tsan_release(void* address);
+#else
+static void __tsan_acquire(void*) {}
+static void __tsan_release(void*) {}
+#endif
+
+namespace pets {
+namespace {
+
+class PthreadPool final : public ThreadPool {
+ public:
+  explicit PthreadPool(pthreadpool_t pool) : pool_(pool), threads_(static_cast<uint32_t>(pthreadpool_get_threads_count(pool))) {}
+  ~PthreadPool() override { pthreadpool_destroy(pool_); }
+  PthreadPool(const PthreadPool&) = delete;
+  PthreadPool& operator=(const PthreadPool&) = delete;
+
+  uint32_t threads() const noexcept override { return threads_; }
+
+  void run(void (*function)(void*, uint32_t), void* context, uint32_t count) noexcept override {
+    if (count <= 1 || threads_ == 1) {
+      for (uint32_t i = 0; i < count; ++i) function(context, i);
+      return;
+    }
+    Job submitted{function, context, this};
+    __tsan_release(&start_);
+    pthreadpool_parallelize_1d(
+        pool_,
+        [](void* argument, size_t index) {
+          const Job* job = static_cast<Job*>(argument);
+          __tsan_acquire(&job->pool->start_);
+          job->function(job->context, static_cast<uint32_t>(index));
+          __tsan_release(&job->pool->end_);
+        },
+        &submitted, count, 0);
+    __tsan_acquire(&end_);
+  }
+
+ private:
+  struct Job {
+    void (*function)(void*, uint32_t);
+    void* context;
+    PthreadPool* pool;
+  };
+  pthreadpool_t pool_;
+  uint32_t threads_;
+  char start_ = 0, end_ = 0;  // addresses for ThreadSanitizer only
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ThreadPool>> ThreadPool::create(uint32_t threads) noexcept {
+  constexpr uint32_t kMaxThreads = 1024;
+  if (threads > kMaxThreads) {
+    return Status::error(ErrorCode::kInvalidArgument, "threads: expected at most %u, found %u", kMaxThreads, threads);
+  }
+  pthreadpool_t pool = pthreadpool_create(threads);
+  if (pool == nullptr) return Status::error(ErrorCode::kResourceExhausted, "cannot create a pool of %u threads", threads);
+  std::unique_ptr<ThreadPool> owner(new (std::nothrow) PthreadPool(pool));
+  if (owner == nullptr) {
+    pthreadpool_destroy(pool);
+    return Status::error(ErrorCode::kResourceExhausted, "cannot allocate a thread pool");
+  }
+  return owner;
+}
+
+}  // namespace pets

@@ -1,0 +1,135 @@
+// pets-convert: packs encoders and tasks into bundles, and looks at what is in them.
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "converter/console.h"
+#include "converter/inspect.h"
+#include "converter/manifest.h"
+#include "converter/pack.h"
+#include "converter/temporary_file.h"
+#include "converter/verify.h"
+#include "pets/version.h"
+
+namespace pets::converter {
+namespace {
+
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+
+/// A finite number that is not negative.
+std::string check_bound(const std::string& text) {
+  double value = 0;
+  if (CLI::detail::lexical_cast(text, value) && std::isfinite(value) && value >= 0) return {};
+  return "expected a number of at least 0, found " + text;
+}
+
+/// The commands, their options, and what runs them. Names of formats that a later version will take are refused by name.
+class CommandLine {
+ public:
+  CommandLine() {
+    app_.set_version_flag("--version", "pets-convert " PETS_VERSION_STRING);
+    app_.require_subcommand(1);
+    define_pack();
+    define_add();
+    define_inspect();
+    define_verify();
+    app_.footer("Exit status: 0 all is well, 1 something failed, 2 wrong usage. README.md describes manifests.");
+  }
+
+  int run(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return app_.exit(error) == 0 ? 0 : kExitUsage;
+    }
+    Console console;
+    return command_(console) ? 0 : kExitFailed;
+  }
+
+ private:
+  void define_pack() {
+    CLI::App* command = app_.add_subcommand("pack", "Pack a base and its tasks into one bundle");
+    command->add_option("MANIFEST", pack_.manifest, "the YAML file that names base and tasks")->required();
+    command->add_option("-o,--output", pack_.output, "the bundle to write")->required()->type_name("OUT.pets");
+    command->add_option("--target", target_, "where the bundle will run: cpu")->check(CLI::IsMember({"cpu", "cuda"}))->type_name("NAME");
+    command->add_option("--precision", precision_, "of the base's linear weights: fp32 or fp16; beats the manifest")
+        ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
+        ->type_name("NAME");
+    command->add_option("--calibration", pack_.calibration, "texts, one a line, on which to measure what reduced precision changes")
+        ->type_name("TEXTFILE");
+    command
+        ->add_option("--max-drift", pack_.max_drift,
+                     "refuse a task whose logits reduced precision changes by more than this part of the largest")
+        ->check(check_bound)
+        ->type_name("X");
+    command->callback([this] { command_ = [this](Console& console) { return run_pack(console); }; });
+  }
+
+  void define_add() {
+    CLI::App* command = app_.add_subcommand("add", "Pack tasks alone, for the base of a bundle, into a delta bundle");
+    command->add_option("BASE", add_.bundle, "the bundle whose base the tasks belong to")->required();
+    command->add_option("MANIFEST", add_.manifest, "the YAML file that names the tasks; its base is needed for checkpoints only")->required();
+    command->add_option("-o,--output", add_.output, "the delta bundle to write")->required()->type_name("TASKS.pets");
+    command->callback([this] { command_ = [this](Console& console) { return add(add_, console); }; });
+  }
+
+  void define_inspect() {
+    CLI::App* command = app_.add_subcommand("inspect", "List what a bundle holds");
+    command->add_option("FILE", inspect_.file, "a bundle or delta bundle")->required();
+    command->add_flag("--json", inspect_.json, "as JSON");
+    command->callback([this] { command_ = [this](Console& console) { return inspect(inspect_, console); }; });
+  }
+
+  void define_verify() {
+    CLI::App* command = app_.add_subcommand("verify", "Check files, and the answers that this build gives");
+    command->add_option("FILE", verify_.files, "bundles, and delta bundles with their base's bundle beside them")->required();
+    command->add_option("--against", verify_.against, "input lines with the logits another implementation gave")->type_name("EXPECTED.jsonl");
+    command->add_option("--tolerance", verify_.tolerance, "largest error allowed, as a part of the task's largest expected logit")
+        ->check(check_bound)
+        ->capture_default_str()
+        ->type_name("X");
+    command->callback([this] { command_ = [this](Console& console) { return verify(verify_, console); }; });
+  }
+
+  bool run_pack(Console& console) {
+    if (target_ != "cpu") console.error("--target " + target_ + " is not supported yet; this version packs for cpu");
+    Precision precision = Precision::kFloat32;
+    if (!precision_.empty()) {
+      if (parse_precision(precision_, &precision)) {
+        pack_.precision = precision;
+      } else {
+        console.error("--precision " + precision_ + " is not supported yet; this version knows fp32 and fp16");
+      }
+    }
+    return console.errors() == 0 && pack(pack_, console);
+  }
+
+  CLI::App app_{"Packs one shared encoder and many parameter-efficient tasks into a bundle for pets-run and libpets.", "pets-convert"};
+  std::function<bool(Console&)> command_;
+  PackOptions pack_;
+  std::string target_ = "cpu", precision_;
+  AddOptions add_;
+  InspectOptions inspect_;
+  VerifyOptions verify_;
+};
+
+int run(int argc, char** argv) {
+  try {
+    remove_temporary_files_on_signals();
+    return CommandLine().run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    Console().error("out of memory");
+  } catch (const std::exception& error) {
+    Console().error(error.what());
+  }
+  return kExitFailed;
+}
+
+}  // namespace
+}  // namespace pets::converter
+
+int main(int argc, char** argv) { return pets::converter::run(argc, argv); }

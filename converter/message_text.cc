@@ -1,0 +1,41 @@
+#include "converter/message_text.h"
+
+#include <filesystem>
+#include <system_error>
+
+namespace pets::converter {
+
+std::string printable(std::string_view text, size_t limit) {
+  std::string result;
+  for (const char character : text) {
+    const auto byte = static_cast<unsigned char>(character);
+    if (result.size() >= limit && (byte & 0xC0U) != 0x80U) {
+      result += "...";
+      break;
+    }
+    result += byte < 0x20 || byte == 0x7F ? '?' : character;
+  }
+  return result;
+}
+
+std::string shape_text(const std::vector<uint64_t>& shape) {
+  std::string result = "[";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (i > 0) result += ", ";
+    if (i == 8) return result + "...]";
+    result += std::to_string(shape[i]);
+  }
+  return result + "]";
+}
+
+std::string join_path(const std::string& directory, const std::string& name) {
+  if (directory.empty() || directory.back() == '/') return directory + name;
+  return directory + "/" + name;
+}
+
+bool is_file(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error);
+}
+
+}  // namespace pets::converter

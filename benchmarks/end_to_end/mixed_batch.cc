@@ -1,0 +1,153 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "benchmarks/end_to_end/experiments.h"
+#include "benchmarks/kernels/fma_peak.h"
+#include "pets/pets.h"
+
+namespace pets::benchmarks {
+namespace {
+
+using testing_util::PetKind;
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// One row of the table: which task answers the queries of each group.
+struct Variant {
+  std::string name;
+  std::vector<std::string> task_of_group;
+  std::vector<double> seconds, ratio, share;
+};
+
+/// Multiply-adds of the shared encoder, doubled: six linears, scores and values.
+double encoder_flops(const testing_util::ModelShape& shape, const std::vector<std::vector<int32_t>>& queries) {
+  double flops = 0;
+  for (const auto& ids : queries) {
+    const double n = static_cast<double>(ids.size()), h = shape.hidden, i = shape.intermediate;
+    flops += 2 * shape.layers * (n * (4 * h * h + 2 * h * i) + 2 * n * n * h);
+  }
+  return flops;
+}
+
+double run_once(Session& session, const std::vector<Query>& queries) {
+  const auto start = std::chrono::steady_clock::now();
+  size_t failed = 0;
+  const Status status = session.run(queries, [&](size_t, const Answer& answer) { failed += answer.status ? 0 : 1; });
+  const auto end = std::chrono::steady_clock::now();
+  if (!status || failed != 0) fmt::print(stderr, "{} queries failed\n", failed);
+  return std::chrono::duration<double>(end - start).count();
+}
+
+}  // namespace
+
+testing_util::ModelShape shape_named(const std::string& name) {
+  return name == "bert-base" ? testing_util::bert_base_shape() : testing_util::minilm_shape();
+}
+
+int run_mixed_batch(const MixedBatchOptions& options) {
+  const testing_util::ModelShape shape = shape_named(options.shape);
+  const auto base = testing_util::random_base(shape, options.seed);
+  std::mt19937_64 random(options.seed);
+
+  // Every task has its own bytes: `tasks` of each kind.
+  const std::pair<PetKind, const char*> kinds[] = {{PetKind::kBitFit, "BitFit"},
+                                                   {PetKind::kLoraQueryValue, "LoRA r=8 q,v"},
+                                                   {PetKind::kMaskBert, "MaskBert 5 %"},
+                                                   {PetKind::kDiffPruning, "diff-pruning 1 %"},
+                                                   {PetKind::kHoulsby, "adapters 64 (Houlsby)"}};
+  testing_util::PetOptions pet;
+  pet.bottleneck = 64;
+  const testing_util::TemporaryFile file("bench-mixed.pets");
+  std::vector<Variant> variants;
+  {
+    std::vector<converter::PetTask> tasks;
+    const auto add = [&](PetKind kind, const std::string& name) {
+      tasks.push_back(testing_util::random_task(base, kind, converter::HeadType::kSequenceClassification, name, random(), pet));
+    };
+    add(PetKind::kNone, "base");
+    variants.push_back({"base alone", std::vector<std::string>(options.tasks, "base"), {}, {}, {}});
+    for (const auto& [kind, label] : kinds) {
+      Variant variant{fmt::format("{} x {}", options.tasks, label), {}, {}, {}, {}};
+      for (uint32_t i = 0; i < options.tasks; ++i) {
+        variant.task_of_group.push_back(fmt::format("{}-{}", testing_util::pet_kind_name(kind), i));
+        add(kind, variant.task_of_group.back());
+      }
+      variants.push_back(std::move(variant));
+    }
+    Variant mix{fmt::format("{} mixed tasks, all types", options.tasks), {}, {}, {}, {}};
+    for (uint32_t i = 0; i < options.tasks; ++i) mix.task_of_group.push_back(variants[1 + i % std::size(kinds)].task_of_group[i]);
+    variants.push_back(std::move(mix));
+    testing_util::write_random_bundle(file.path(), base, tasks, options.half ? converter::Precision::kFloat16 : converter::Precision::kFloat32);
+  }
+
+  auto model = Model::load(file.c_str());
+  if (!model) {
+    fmt::print(stderr, "{}\n", model.status().c_str());
+    return 1;
+  }
+  std::vector<std::vector<int32_t>> ids(static_cast<size_t>(options.tasks) * options.queries_per_task);
+  std::normal_distribution<double> lengths(options.length, options.sigma);
+  size_t tokens = 0;
+  for (auto& query : ids) {
+    const double length = options.sigma == 0 ? options.length : std::clamp(std::round(lengths(random)), 1.0, static_cast<double>(shape.positions));
+    query.resize(static_cast<size_t>(length));
+    for (int32_t& id : query) id = static_cast<int32_t>(random() % shape.vocabulary);
+    tokens += query.size();
+  }
+  SessionOptions session_options;
+  session_options.threads = options.threads;
+  session_options.max_batch_tokens = static_cast<uint32_t>(tokens);
+  session_options.max_batch_queries = static_cast<uint32_t>(ids.size());
+  auto session = Session::create(*model, session_options);
+  if (!session) {
+    fmt::print(stderr, "{}\n", session.status().c_str());
+    return 1;
+  }
+
+  std::vector<std::vector<Query>> batches;
+  for (const Variant& variant : variants) {
+    std::vector<Query> batch(ids.size());
+    for (size_t i = 0; i < ids.size(); ++i) {
+      batch[i].task = variant.task_of_group[i / options.queries_per_task];
+      batch[i].ids = ids[i];
+      batch[i].has_ids = true;
+    }
+    batches.push_back(std::move(batch));
+  }
+  const double flops = encoder_flops(shape, ids);
+  std::vector<double> peaks;
+  for (const auto& batch : batches) run_once(**session, batch);  // warm
+  for (uint32_t round = 0; round < options.rounds; ++round) {
+    const double peak = fma_peak_gflops((*session)->threads());
+    peaks.push_back(peak);
+    for (size_t v = 0; v < variants.size(); ++v) {
+      // The base is timed before and after each variant, so that a slow minute hits both sides of the ratio.
+      const double before = run_once(**session, batches[0]);
+      const double seconds = v == 0 ? before : run_once(**session, batches[v]);
+      const double after = v == 0 ? before : run_once(**session, batches[0]);
+      variants[v].seconds.push_back(seconds);
+      variants[v].ratio.push_back((before + after) / 2 / seconds);
+      variants[v].share.push_back(flops / seconds / 1e9 / peak);
+    }
+  }
+  fmt::print("{} shape, {} packed tokens, {} queries, {} threads, {}, {}, FMA peak {:.0f} GFLOP/s (median of {} rounds), seed {}\n\n", options.shape,
+             tokens, ids.size(), (*session)->threads(), (*model)->isa(), options.half ? "fp16 storage" : "fp32", median(peaks), options.rounds, options.seed);
+  fmt::print("| batch | ms | tokens/s | share of FMA peak | base time / time |\n|---|---|---|---|---|\n");
+  for (const Variant& variant : variants) {
+    const double seconds = median(variant.seconds);
+    fmt::print("| {} | {:.2f} | {:.0f} | {:.3f} | {:.3f} |\n", variant.name, seconds * 1e3, static_cast<double>(tokens) / seconds, median(variant.share),
+               median(variant.ratio));
+  }
+  return 0;
+}
+
+}  // namespace pets::benchmarks

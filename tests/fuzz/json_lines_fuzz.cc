@@ -1,0 +1,95 @@
+// parse_line against nlohmann-json: they accept the same lines, and agree on what the lines say.
+#include <cstdint>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/cli/json_writer.h"
+#include "runtime/cli/query_line.h"
+
+namespace {
+
+using nlohmann::json;
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+enum class Verdict { kValid, kInvalid, kUndecided };
+
+/// Validity alone. A number beyond double is undecided: it is JSON, and nlohmann-json refuses it.
+struct Validator final : json::json_sax_t {
+  Verdict verdict = Verdict::kValid;
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return true; }
+  bool key(string_t&) override { return true; }
+  bool end_object() override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+  bool parse_error(std::size_t, const std::string&, const json::exception& error) override {
+    verdict = error.id == 406 ? Verdict::kUndecided : Verdict::kInvalid;
+    return false;
+  }
+};
+
+Verdict judge(std::string_view text) {
+  Validator validator;
+  (void)json::sax_parse(text.begin(), text.end(), &validator);
+  return validator.verdict;
+}
+
+void check_line(std::string_view text) {
+  std::string bytes(text);
+  std::vector<int32_t> ids;
+  const pets::cli::QueryLine line = pets::cli::parse_line(bytes.data(), bytes.size(), ids);
+  if (!line.id.empty()) require(judge(line.id) != Verdict::kInvalid);
+
+  // Whatever was read prints as valid JSON.
+  pets::cli::Output out;
+  pets::cli::JsonLinesWriter(out, false).write_error(line, line.error.empty() ? line.text : std::string_view(line.error));
+  require(judge(out.buffered()) != Verdict::kInvalid);
+
+  if (text.find('\0') != std::string_view::npos) {
+    require(!line.error.empty());  // nlohmann-json takes a NUL for the end
+    return;
+  }
+  const Verdict verdict = judge(text);
+  if (verdict == Verdict::kUndecided) return;
+  const bool says_invalid =
+      line.error.starts_with("invalid JSON") || line.error.starts_with("invalid UTF-8") || line.error.starts_with("lone surrogate");
+  if (verdict == Verdict::kInvalid) {
+    require(!line.error.empty());
+    return;
+  }
+  require(!says_invalid);
+  if (!line.error.empty()) return;
+  const json value = json::parse(text);
+  const auto same = [&value](const char* key, std::string_view read, bool present) {
+    require(value.contains(key) == present);
+    if (present) require(value[key].get_ref<const std::string&>() == read);
+  };
+  same("task", line.task, true);
+  same("text", line.text, line.has_text);
+  same("text_pair", line.text_pair, line.has_text_pair);
+  require(value.contains("ids") == line.has_ids);
+  if (line.has_ids) require(value["ids"].get<std::vector<int32_t>>() == ids);
+  require(value.contains("id") != line.id.empty());
+  if (!line.id.empty()) require(json::parse(line.id) == value["id"]);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  if (text.starts_with("\xEF\xBB\xBF")) return 0;  // the reader, not the parser, takes a byte order mark off the input
+  check_line(text);
+  return 0;
+}

@@ -1,0 +1,220 @@
+#!/usr/bin/env bash
+# Builds and passes every test: the one command, for people and for CI. Installs what is missing, works from clean, can be run again.
+# usage: tests/run.sh [--stage NAME]... [--list]
+#   --stage NAME   run only this stage (repeatable); what it needs from earlier ones is made
+#   --list         name the stages with their budgets
+# JOBS=N sets the parallel jobs. A stage over its budget is marked; with STRICT_BUDGETS=1 it fails.
+set -uo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+logs=$root/build/logs
+jobs=${JOBS:-$(nproc)}
+sources=(schema kernels runtime converter examples benchmarks tests)
+
+# name, budget in seconds on two cores from clean, what it does
+stages=(
+  "packages  60  install the missing Debian/Ubuntu packages, fetch the real model"
+  "house     30  clang-format, include arrows, file sizes"
+  "build    270  build everything with optimization and assertions"
+  "tests    150  all tests and goldens"
+  "examples  60  quickstart on the real model, embedded application, installed library"
+  "asan     330  build with AddressSanitizer and UBSan, all tests, parser line coverage"
+  "tsan     110  build with ThreadSanitizer, session and hot-add tests"
+  "fuzz     150  build the fuzz targets, run each over its floor of executions"
+  "tidy     260  clang-tidy over everything that is not a test"
+)
+# target, executions at least, seconds at most, bytes of the longest input
+fuzzers=("bundle 5000 25 65536" "safetensors 20000 20 8192" "tokenizer 5000 25 4096" "json_lines 50000 20 4096")
+minimum_parser_coverage=90
+
+passed=0
+failed=0
+report=()
+
+tool() { # tool NAME: the version that the repository is formatted and checked with, else what there is
+  command -v "$1-14" || command -v "$1"
+}
+
+source_files() { # source_files PATTERN...: tracked and new files, or all where this is no git checkout
+  git ls-files --cached --others --exclude-standard -- "$@" 2>/dev/null | while read -r file; do [ -f "$file" ] && echo "$file"; done
+}
+cxx_files() {
+  if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    source_files "${@/%//*.h}" "${@/%//*.cc}"
+  else
+    find "$@" \( -name '*.h' -o -name '*.cc' \) | sort
+  fi
+}
+
+count_tests() { # adds up what a ctest run reported
+  local line
+  while read -r line; do
+    local bad=${line%% tests failed*} all=${line##*out of }
+    bad=${bad##* }
+    failed=$((failed + bad))
+    passed=$((passed + all - bad))
+  done < <(grep -E 'tests passed, [0-9]+ tests failed out of' "$1")
+}
+
+configure() { # configure PRESET [OPTION]...
+  local preset=$1
+  shift
+  command -v ccache >/dev/null && set -- "$@" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache
+  cmake --preset "$preset" "$@"
+}
+
+run_ctest() { # run_ctest PRESET [OPTION]...
+  local preset=$1
+  shift
+  export PETS_MINILM_DIR=$root/build/models/minilm
+  ctest --test-dir "build/$preset" -j "$jobs" --output-on-failure --no-tests=error "$@"
+}
+
+stage_packages() {
+  local packages=()
+  mapfile -t packages < <(cat examples/quickstart/packages.txt tests/packages.txt)
+  examples/quickstart/install_packages.sh "${packages[@]}" && examples/quickstart/fetch_model.sh build/models
+}
+
+stage_house() {
+  local format
+  format=$(tool clang-format) || return 1
+  if [[ $("$format" --version) == *"version 14."* ]]; then
+    cxx_files "${sources[@]}" | xargs -P "$jobs" -n 16 "$format" --dry-run -Werror || return 1
+  else
+    echo "clang-format 14 is not there: the format check is left out ($("$format" --version))"
+  fi
+  python3 tests/arrows/check_arrows.py --self-test && python3 tests/arrows/check_arrows.py . || return 1
+  local wrong
+  wrong=$(find "${sources[@]}" cmake docs -type f -size +2M)
+  if [ -n "$wrong" ]; then
+    echo "files over 2 MiB: $wrong"
+    return 1
+  fi
+}
+
+stage_build() { configure dev && cmake --build build/dev -j "$jobs"; }
+
+stage_tests() { run_ctest dev -LE install; }
+
+stage_examples() {
+  examples/quickstart/run.sh --build build/dev --model "$root/build/models/minilm" &&
+    tests/install/run.sh build/dev build/dev/install-check build/quickstart/quickstart.pets &&
+    build/dev/examples/embedded/pets-embedded build/quickstart/quickstart.pets movie-sentiment "Better than I feared."
+}
+
+stage_asan() {
+  export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+  configure asan && cmake --build build/asan -j "$jobs" || return 1
+  find build/asan -name '*.gcda' -delete
+  run_ctest asan && python3 tests/coverage.py build/asan . "$minimum_parser_coverage"
+}
+
+stage_tsan() {
+  export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+  configure tsan && cmake --build build/tsan -j "$jobs" --target pets_engine_tests && run_ctest tsan -L engine
+}
+
+run_fuzzer() { # run_fuzzer "NAME FLOOR SECONDS MAX_LEN"
+  local name floor seconds max_len runs
+  read -r name floor seconds max_len <<<"$1"
+  local binary=build/fuzz/tests/fuzz/${name}_fuzz corpus=build/fuzz/corpus/$name log=$logs/fuzz-$name.log options=()
+  if [ ! -x "$binary" ]; then
+    echo "$name: no fuzz target"
+    return 1
+  fi
+  mkdir -p "$corpus" "tests/fuzz/corpus/$name" build/fuzz/findings
+  [ -f "tests/fuzz/$name.dict" ] && options+=("-dict=tests/fuzz/$name.dict")
+  if ! "$binary" -seed=1 -max_total_time="$seconds" -max_len="$max_len" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    -artifact_prefix="build/fuzz/findings/$name-" "${options[@]}" "$corpus" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
+    tail -n 60 "$log"
+    echo "$name: the input is in build/fuzz/findings"
+    return 1
+  fi
+  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  echo "$name: ${runs:-0} executions in $seconds s, floor $floor"
+  [ "${runs:-0}" -ge "$floor" ]
+}
+
+stage_fuzz() {
+  local clang status=0 pids=() fuzzer pid
+  clang=$(tool clang++) || return 1
+  configure fuzz -DCMAKE_CXX_COMPILER="$clang" && cmake --build build/fuzz -j "$jobs" || return 1
+  for fuzzer in "${fuzzers[@]}"; do
+    run_fuzzer "$fuzzer" &
+    pids+=($!)
+    if [ ${#pids[@]} -ge "$jobs" ]; then
+      wait "${pids[0]}" || status=1
+      pids=("${pids[@]:1}")
+    fi
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || status=1; done
+  return $status
+}
+
+stage_tidy() {
+  local tidy
+  tidy=$(tool clang-tidy) || return 1
+  [ -f build/dev/compile_commands.json ] || configure dev >/dev/null || return 1
+  [ -f build/dev/generated/schema/bundle_generated.h ] || cmake --build build/dev --target pets_schema || return 1
+  cxx_files schema kernels runtime converter examples | grep '\.cc$' | grep -v -F -f <(printf '%s\n' "${tidy_left_out[@]}") |
+    xargs -P "$jobs" -n 1 "$tidy" --quiet -p build/dev 2> >(grep -v 'warnings\? generated' >&2)
+}
+# Needs flags of another compiler or machine.
+tidy_left_out=(kernels_neon.cc)
+
+run_stage() { # run_stage NAME BUDGET
+  local name=$1 budget=$2 log=$logs/$1.log started=$SECONDS status=0 seconds mark=ok
+  printf '== %-9s' "$name"
+  ("stage_$name") >"$log" 2>&1 || status=$?
+  seconds=$((SECONDS - started))
+  count_tests "$log"
+  if [ $status -ne 0 ]; then
+    mark=FAILED
+  elif [ $seconds -gt "$budget" ]; then
+    mark="over budget"
+    [ "${STRICT_BUDGETS:-0}" = 1 ] && status=1
+  fi
+  printf '%4d s  %s\n' "$seconds" "$mark"
+  report+=("$(printf '%-9s %6d %7d  %s' "$name" "$seconds" "$budget" "$mark")")
+  if [ $status -ne 0 ]; then
+    echo "-- the end of ${log#"$root"/}:"
+    tail -n 80 "$log"
+  else
+    case $name in # what a person wants to see even where all is well
+      examples | fuzz) grep -vE '^\[|^--|^$' "$log" | tail -n 60 ;;
+      asan) sed -n '/^parser  /,$p' "$log" ;;
+    esac
+  fi
+  return $status
+}
+
+main() {
+  local chosen=() entry name budget what total=$SECONDS status=0
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --stage) chosen+=("${2:?--stage needs a name}"); shift 2 ;;
+      --list) printf '%s\n' "${stages[@]}"; exit 0 ;;
+      -h | --help) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+      *) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    esac
+  done
+  for name in "${chosen[@]}"; do
+    declare -F "stage_$name" >/dev/null || { echo "no stage $name; there are:" >&2; printf '%s\n' "${stages[@]}" >&2; exit 2; }
+  done
+  mkdir -p "$logs"
+  for entry in "${stages[@]}"; do
+    read -r name budget what <<<"$entry"
+    if [ ${#chosen[@]} -gt 0 ] && [[ " ${chosen[*]} " != *" $name "* ]]; then continue; fi
+    run_stage "$name" "$budget" || { status=1; break; }
+  done
+  printf '\n%-9s %6s %7s\n' stage seconds budget
+  printf '%s\n' "${report[@]}"
+  printf '%-9s %6d\n\n' total $((SECONDS - total))
+  [ $status -eq 0 ] || echo "stopped at the first stage that failed"
+  echo "$passed passed, $failed failed"
+  exit $status
+}
+
+main "$@"

@@ -54,14 +54,14 @@ class BottleneckReader {
     const bool attention = site.kind == SiteKind::kAttention;
     const std::string module = "encoder.layer." + std::to_string(site.layer) + (attention ? ".attention.output." : ".output.");
     const std::string legacy = attention ? "attention_text_" : "layer_text_";
-    const std::string first = "bert." + module + "adapters." + hub_.name + ".";
-    for (const char* model : {"bert.", ""}) {
-      for (const std::string& container : {std::string("adapters"), legacy + "task_adapters", legacy + "lang_adapters"}) {
-        const std::string prefix = model + module + container + "." + hub_.name + ".";
-        if (tensors_->has(prefix + "adapter_up.weight")) return prefix;
-      }
+    const std::string containers[] = {"adapters", legacy + "task_adapters", legacy + "lang_adapters"};
+    for (const std::string& container : containers) {
+      std::string prefix = module;
+      prefix.append(container).append(".").append(hub_.name).append(".");
+      if (tensors_->has("bert." + prefix + "adapter_up.weight")) return "bert." + prefix;
+      if (tensors_->has(prefix + "adapter_up.weight")) return prefix;
     }
-    return first;
+    return "bert." + module + "adapters." + hub_.name + ".";  // for the message that it is missing
   }
 
   Result<BottleneckOperator> read_at(const std::string& prefix, uint64_t width) {

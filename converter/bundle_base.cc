@@ -37,8 +37,8 @@ class BaseUnpacker {
   NormWeights norm(const schema::Norm& norm) const { return {vector(*norm.gamma()), vector(*norm.beta())}; }
 
   LayerWeights layer(const schema::Layer& layer) const {
-    return {linear(*layer.query()), linear(*layer.key()), linear(*layer.value()), linear(*layer.attention_output()),
-            norm(*layer.attention_norm()), linear(*layer.up()), linear(*layer.down()), norm(*layer.ffn_norm())};
+    return {linear(*layer.query()),        linear(*layer.key()), linear(*layer.value()), linear(*layer.attention_output()),
+            norm(*layer.attention_norm()), linear(*layer.up()),  linear(*layer.down()),  norm(*layer.ffn_norm())};
   }
 
   tokenizer::WordPieceTables tokenizer(const schema::WordPiece& source) const {

@@ -41,7 +41,8 @@ Result<SegmentImage> make_task_segment(const BaseModel& base, const PetTask& tas
 
 /// Writes a bundle (`base` null: a delta bundle) beside `path`, syncs it and renames it into place; on any error or signal-free exit the
 /// target is untouched and the temporary file is removed.
-Status write_bundle(const std::string& path, const SegmentImage* base, const std::vector<SegmentImage>& tasks, const std::string& fingerprint);
+Status write_bundle(const std::string& path, const SegmentImage* base, const std::vector<SegmentImage>& tasks,
+                    const std::string& fingerprint);
 
 /// The same up to the last step: the file is complete under its temporary name, and appears at `path` with `commit`.
 Result<TemporaryFile> stage_bundle(const std::string& path, const SegmentImage* base, const std::vector<SegmentImage>& tasks,

@@ -87,17 +87,14 @@ Status read_pooler(const BaseModel& base, const std::map<std::string, StoredTens
   }
   LinearWeights own;
   own.weight.rows = own.weight.columns = base.hidden;
-  PETS_ASSIGN_OR_RETURN(own.weight.values, floats_of_shape(weight->second, {base.hidden, base.hidden}));
-  PETS_ASSIGN_OR_RETURN(own.bias, floats_of_shape(bias->second, {base.hidden}));
-  const auto same = [](const std::vector<float>& a, const std::vector<float>& b, SafeDtype dtype) {
-    for (size_t i = 0; i < a.size(); ++i) {
-      if (a[i] != round_to_dtype(b[i], dtype)) return false;
-    }
-    return true;
-  };
-  if (base.pooler && same(own.weight.values, base.pooler->weight.values, weight->second.tensor->dtype) &&
-      same(own.bias, base.pooler->bias, bias->second.tensor->dtype)) {
-    return Status::ok();
+  const std::vector<uint64_t> matrix{base.hidden, base.hidden}, vector{base.hidden};
+  if (base.pooler) {
+    PETS_ASSIGN_OR_RETURN(own.weight.values, floats_restored_from(base.pooler->weight.values, weight->second, matrix));
+    PETS_ASSIGN_OR_RETURN(own.bias, floats_restored_from(base.pooler->bias, bias->second, vector));
+    if (own.weight.values == base.pooler->weight.values && own.bias == base.pooler->bias) return Status::ok();
+  } else {
+    PETS_ASSIGN_OR_RETURN(own.weight.values, floats_of_shape(weight->second, matrix));
+    PETS_ASSIGN_OR_RETURN(own.bias, floats_of_shape(bias->second, vector));
   }
   pooler = std::move(own);
   return Status::ok();

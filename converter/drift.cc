@@ -81,7 +81,9 @@ Status compare(const TaskInfo& task, std::span<Golden> queries, ModelRunner& ref
 
 }  // namespace
 
-double TaskDrift::relative() const { return static_cast<double>(largest_change) / static_cast<double>(std::max(largest_logit, kLogitFloor)); }
+double TaskDrift::relative() const {
+  return static_cast<double>(largest_change) / static_cast<double>(std::max(largest_logit, kLogitFloor));
+}
 
 Result<std::vector<std::string>> read_calibration(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

@@ -53,7 +53,8 @@ class LineReader {
     line_.has_ids = true;
     if (!ids->is_array()) return error(where_, "'ids' is no list");
     for (const Json& id : *ids) {
-      if (!id.is_number_integer() || id < INT32_MIN || id > INT32_MAX) return error(where_, "'ids' holds something else than a 32-bit integer");
+      if (!id.is_number_integer() || id < INT32_MIN || id > INT32_MAX)
+        return error(where_, "'ids' holds something else than a 32-bit integer");
       line_.query.ids.push_back(id.get<int32_t>());
     }
     return {};
@@ -62,7 +63,8 @@ class LineReader {
   Status read_row(const Json& row, uint64_t* size) {
     *size = row.size();
     for (const Json& value : row) {
-      if (!value.is_number() || !std::isfinite(value.get<double>())) return error(where_, "'logits' is no list of numbers, or of equally long lists");
+      if (!value.is_number() || !std::isfinite(value.get<double>()))
+        return error(where_, "'logits' is no list of numbers, or of equally long lists");
       line_.logits.push_back(value.get<double>());
     }
     return {};

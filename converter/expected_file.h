@@ -15,10 +15,10 @@ namespace pets::converter {
 struct ExpectedLine {
   size_t number = 0;  ///< in the file, counted from 1
   std::string task;
-  Golden query;       ///< `logits` stays empty
+  Golden query;  ///< `logits` stays empty
   bool has_ids = false;
-  std::vector<double> logits;  ///< in order, whatever their nesting
-  std::vector<uint64_t> shape; ///< [n], or [rows, n]
+  std::vector<double> logits;   ///< in order, whatever their nesting
+  std::vector<uint64_t> shape;  ///< [n], or [rows, n]
 };
 
 /// One line. `where` ("file:line") starts the message of an error.

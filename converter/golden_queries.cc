@@ -8,11 +8,13 @@ namespace {
 constexpr const char* kQuestion = "Who mended the bridge?";
 constexpr const char* kShort = "A short text.";
 constexpr const char* kMiddling =
-    "In 1897 Ana Mendes mended the old bridge over the river for $3,200; \"it will outlive us all\", she wrote to her brother, and so far it has.";
+    "In 1897 Ana Mendes mended the old bridge over the river for $3,200; \"it will outlive us all\", she wrote to her brother, and so far "
+    "it has.";
 constexpr const char* kLong =
     "The ferry left at dawn. Nobody on board had slept, since the storm of the night before had torn two sheets from the roof of the shed "
     "in which they waited, and the rain had found every blanket. By noon the wind had gone; the sea lay flat and grey like slate. "
-    "A child counted gulls, lost count at 41, and began again. Someone shared bread & cheese, someone else a caf\xC3\xA9 cr\xC3\xA8me from a "
+    "A child counted gulls, lost count at 41, and began again. Someone shared bread & cheese, someone else a caf\xC3\xA9 cr\xC3\xA8me from "
+    "a "
     "flask, still hot. When the island came into sight (first its lighthouse, then the hill, then the white houses on the quay), the "
     "captain sounded the horn three times. They were late by six hours, tired, hungry, and - as all of them said afterwards - happier "
     "than they had been for years.";

@@ -60,9 +60,9 @@ Result<OperatorNames> collect_operators(const SafetensorsFile& file) {
 }
 
 Result<const OrderedJson*> object_at(const OrderedJson& parent, const std::string& key, const std::string& where) {
-  static const OrderedJson kEmpty = OrderedJson::object();
+  static const OrderedJson empty = OrderedJson::object();
   const auto found = parent.find(key);
-  if (found == parent.end()) return &kEmpty;
+  if (found == parent.end()) return &empty;
   if (!found->is_object()) {
     return Status::error(ErrorCode::kInvalidArgument, "%s: %s: expected an object, found %s", where.c_str(), in_quotes(key).c_str(),
                          json_text(*found).c_str());
@@ -112,8 +112,10 @@ Result<PetTask> read_operators(const BaseModel& base, const PetSource& source) {
       return Status::error(ErrorCode::kMismatch, "%s: %s: the base has %u layers", path.c_str(), in_quotes(site_text).c_str(), base.layers);
     }
     PETS_ASSIGN_OR_RETURN(const OrderedJson* site_options, object_at(*options, site_text, where));
+    std::string site_where = where;
+    site_where.append(": ").append(site_text);
     for (const std::string& kind : kinds) {
-      PETS_ASSIGN_OR_RETURN(const OrderedJson* operator_options, object_at(*site_options, kind, where + ": " + site_text));
+      PETS_ASSIGN_OR_RETURN(const OrderedJson* operator_options, object_at(*site_options, kind, site_where));
       PETS_ASSIGN_OR_RETURN(Operator op, read_operator(base, *site, kind, *operator_options, &tensors));
       task.operators.push_back(std::move(op));
     }

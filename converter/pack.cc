@@ -69,8 +69,8 @@ class Packer {
   Status read_back(const std::string& path, bool has_base) const {
     const bundle::Dimensions dimensions = {base_.hidden,     base_.layers,    base_.heads,       base_.intermediate,
                                            base_.vocabulary, base_.positions, base_.token_types, base_.pooler.has_value()};
-    PETS_ASSIGN_OR_RETURN(const auto file, bundle::BundleFile::open(path.c_str(), false, bundle::Verification::kFull,
-                                                                    has_base ? nullptr : &dimensions));
+    PETS_ASSIGN_OR_RETURN(const auto file,
+                          bundle::BundleFile::open(path.c_str(), false, bundle::Verification::kFull, has_base ? nullptr : &dimensions));
     for (const bundle::TaskSegment& task : file->tasks()) PETS_RETURN_IF_ERROR(task.status);
     return {};
   }
@@ -111,8 +111,8 @@ Status check_drift(const PackOptions& options, const BaseModel& base, const Pack
     }
   }
   if (worst.empty()) return {};
-  return Status::error(ErrorCode::kInvalidArgument, "task '%s' drifts by %.3g of its largest logit, more than --max-drift %.3g", worst.c_str(),
-                       worst_drift, options.max_drift);
+  return Status::error(ErrorCode::kInvalidArgument, "task '%s' drifts by %.3g of its largest logit, more than --max-drift %.3g",
+                       worst.c_str(), worst_drift, options.max_drift);
 }
 
 Status pack_tasks(const PackOptions& options, const BaseModel& base, Precision precision, Packer& packer, Console& console) {
@@ -150,7 +150,8 @@ Status add_tasks(const AddOptions& options, Packer& packer) {
 bool conclude(const Status& status, const std::string& output, const Packer& packer, Console& console) {
   if (!status) console.error(status.message());
   if (console.errors() != 0) return false;
-  console.note(fmt::format("wrote {}: {}, {} {}", output, size_text(output), packer.task_count(), packer.task_count() == 1 ? "task" : "tasks"));
+  console.note(
+      fmt::format("wrote {}: {}, {} {}", output, size_text(output), packer.task_count(), packer.task_count() == 1 ? "task" : "tasks"));
   return true;
 }
 

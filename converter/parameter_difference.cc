@@ -20,10 +20,10 @@ struct Difference {
   uint64_t zeroed = 0;            // of them, those that became exactly 0
 };
 
-Difference find_difference(const std::vector<float>& base, const std::vector<float>& own, SafeDtype dtype) {
+Difference find_difference(const std::vector<float>& base, const std::vector<float>& own) {
   Difference difference{base, own, {}, 0};
   for (uint64_t i = 0; i < base.size(); ++i) {
-    if (own[i] == round_to_dtype(base[i], dtype)) continue;
+    if (own[i] == base[i]) continue;
     difference.changed.push_back(i);
     if (own[i] == 0) ++difference.zeroed;
   }
@@ -107,19 +107,29 @@ Status add_weight(const StoredTensor& stored, Place place, const Difference& dif
   return Status::ok();
 }
 
-}  // namespace
-
 float round_to_dtype(float value, SafeDtype dtype) {
   if (dtype == SafeDtype::kF16) return half_to_float(float_to_half(value));
   if (dtype == SafeDtype::kBF16) return bfloat16_to_float(float_to_bfloat16(value));
   return value;
 }
 
+}  // namespace
+
+Result<std::vector<float>> floats_restored_from(const std::vector<float>& base, const StoredTensor& stored,
+                                                const std::vector<uint64_t>& shape) {
+  PETS_ASSIGN_OR_RETURN(std::vector<float> own, floats_of_shape(stored, shape));
+  for (size_t i = 0; i < own.size(); ++i) {
+    if (own[i] == round_to_dtype(base[i], stored.tensor->dtype)) own[i] = base[i];
+  }
+  return own;
+}
+
 Status add_difference(const BaseModel& base, Place place, const StoredTensor& stored, const DifferenceOptions& options,
                       OperatorSet& operators, DifferenceReport& report) {
   const std::vector<uint64_t> shape = shape_of_place(base, place);
-  PETS_ASSIGN_OR_RETURN(std::vector<float> own, floats_of_shape(stored, shape));
-  const Difference difference = find_difference(*values_of_place(base, place), own, stored.tensor->dtype);
+  const std::vector<float>& before = *values_of_place(base, place);
+  PETS_ASSIGN_OR_RETURN(std::vector<float> own, floats_restored_from(before, stored, shape));
+  const Difference difference = find_difference(before, own);
   if (difference.changed.empty()) return Status::ok();
 
   if (schema::is_embedding_site(place.site.kind)) {

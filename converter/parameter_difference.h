@@ -31,13 +31,15 @@ struct DifferenceReport {
   uint64_t approximated = 0;
 };
 
-/// Compares the stored parameter with the base's, rounded to the stored type. Adds nothing where they are equal; else a bias, a norm, a
+/// Compares the stored parameter with the base's (`floats_restored_from`). Adds nothing where they are equal; else a bias, a norm, a
 /// mask (every change is to exactly 0), a sparse difference, replaced rows, or with `as_low_rank` a low rank. A dense difference is refused
 /// with its size.
 Status add_difference(const BaseModel& base, Place place, const StoredTensor& stored, const DifferenceOptions& options,
                       OperatorSet& operators, DifferenceReport& report);
 
-/// `value` as a file of this type would hold it.
-float round_to_dtype(float value, SafeDtype dtype);
+/// The stored values, of the same parameter as `base`. A value that is the base's, rounded to the stored type (F16, BF16), was not trained:
+/// it is the base's own, unrounded.
+Result<std::vector<float>> floats_restored_from(const std::vector<float>& base, const StoredTensor& stored,
+                                                const std::vector<uint64_t>& shape);
 
 }  // namespace pets::converter

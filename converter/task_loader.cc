@@ -42,7 +42,8 @@ Result<PetTask> read_pet(const BaseModel& base, const TaskEntry& entry, const Ta
 
 Result<PetTask> load_task(const BaseModel& base, const TaskEntry& entry, const TaskLoading& loading) {
   if (entry.max_length > base.positions) {
-    return Status::error(ErrorCode::kInvalidArgument, "max_length %u is more than the base's %u positions", entry.max_length, base.positions);
+    return Status::error(ErrorCode::kInvalidArgument, "max_length %u is more than the base's %u positions", entry.max_length,
+                         base.positions);
   }
   PETS_ASSIGN_OR_RETURN(PetTask task, read_pet(base, entry, loading));
   task.name = entry.name;

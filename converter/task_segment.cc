@@ -19,7 +19,8 @@ Result<Matrix> fold_scale(const LowRankOperator& low_rank) {
   Matrix folded = low_rank.b;
   for (float& value : folded.values) {
     value = static_cast<float>(static_cast<double>(value) * low_rank.scale);
-    if (!std::isfinite(value)) return Status::error(ErrorCode::kInvalidArgument, "low_rank.b times its scale %g is not finite", low_rank.scale);
+    if (!std::isfinite(value))
+      return Status::error(ErrorCode::kInvalidArgument, "low_rank.b times its scale %g is not finite", low_rank.scale);
   }
   return folded;
 }
@@ -42,7 +43,8 @@ class TaskSegmentWriter {
       const Status status = std::visit([&](const auto& body) { return add(body, op.site, packed); }, op.body);
       if (!status) return Status::error(status.code(), "%s: %s", schema::site_name(op.site).c_str(), status.c_str());
     }
-    for (const HeadLayer& layer : task_.head.layers) head_.push_back({add_panels(builder_, layer.weight), add_vector(builder_, layer.bias)});
+    for (const HeadLayer& layer : task_.head.layers)
+      head_.push_back({add_panels(builder_, layer.weight), add_vector(builder_, layer.bias)});
     return builder_.finish(task_.name, [this] { write_metadata(); });
   }
 
@@ -66,8 +68,8 @@ class TaskSegmentWriter {
     const Matrix& weight = base_.linear(site)->weight;
     constexpr uint64_t kMaxInputs = uint64_t{std::numeric_limits<uint16_t>::max()} + 1;
     if (weight.columns > kMaxInputs) {
-      return Status::error(ErrorCode::kUnsupported, "a sparse operator takes at most %zu inputs, found %zu", static_cast<size_t>(kMaxInputs),
-                           static_cast<size_t>(weight.columns));
+      return Status::error(ErrorCode::kUnsupported, "a sparse operator takes at most %zu inputs, found %zu",
+                           static_cast<size_t>(kMaxInputs), static_cast<size_t>(weight.columns));
     }
     std::vector<uint32_t> column_start(weight.rows + 1);
     for (const uint32_t out : sparse.out) ++column_start[out + 1];
@@ -226,8 +228,7 @@ class TaskSegmentWriter {
     std::vector<Offset<schema::GoldenExample>> goldens;
     for (const Golden& golden : goldens_) goldens.push_back(describe(golden));
     const auto golden_vector = metadata().CreateVector(goldens);
-    metadata().Finish(
-        schema::CreateTask(metadata(), name, fingerprint, source, task_.max_length, operator_vector, head, golden_vector));
+    metadata().Finish(schema::CreateTask(metadata(), name, fingerprint, source, task_.max_length, operator_vector, head, golden_vector));
   }
 
   const BaseModel& base_;

@@ -124,7 +124,7 @@ Status TemporaryFile::commit() {
   const std::string parent = std::filesystem::path(target_).parent_path().string();
   const std::string directory = parent.empty() ? "." : parent;
   const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return {};  // a directory that cannot be read: the file is in place all the same
+  if (descriptor < 0) return {};                                    // a directory that cannot be read: the file is in place all the same
   const bool synced = ::fsync(descriptor) == 0 || errno == EINVAL;  // EINVAL: a file system without it
   ::close(descriptor);
   return synced ? Status() : io_error(directory, "sync the directory");

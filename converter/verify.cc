@@ -50,13 +50,13 @@ std::vector<Group> group_files(const std::vector<FilePointer>& files, Console& c
   }
   for (const FilePointer& file : files) {
     if (file->has_base()) continue;
-    const auto group = std::find_if(groups.begin(), groups.end(),
-                                    [&](const Group& g) { return g.base->base_fingerprint() == file->base_fingerprint(); });
+    const auto group =
+        std::find_if(groups.begin(), groups.end(), [&](const Group& g) { return g.base->base_fingerprint() == file->base_fingerprint(); });
     if (group != groups.end()) {
       group->deltas.push_back(file);
     } else {
-      console.error(fmt::format("{}: its base {} is in none of the files: name the base bundle beside it", file->path(),
-                                file->base_fingerprint()));
+      console.error(
+          fmt::format("{}: its base {} is in none of the files: name the base bundle beside it", file->path(), file->base_fingerprint()));
     }
   }
   return groups;

@@ -72,7 +72,8 @@ class CommandLine {
   void define_add() {
     CLI::App* command = app_.add_subcommand("add", "Pack tasks alone, for the base of a bundle, into a delta bundle");
     command->add_option("BASE", add_.bundle, "the bundle whose base the tasks belong to")->required();
-    command->add_option("MANIFEST", add_.manifest, "the YAML file that names the tasks; its base is needed for checkpoints only")->required();
+    command->add_option("MANIFEST", add_.manifest, "the YAML file that names the tasks; its base is needed for checkpoints only")
+        ->required();
     command->add_option("-o,--output", add_.output, "the delta bundle to write")->required()->type_name("TASKS.pets");
     command->callback([this] { command_ = [this](Console& console) { return add(add_, console); }; });
   }
@@ -87,7 +88,8 @@ class CommandLine {
   void define_verify() {
     CLI::App* command = app_.add_subcommand("verify", "Check files, and the answers that this build gives");
     command->add_option("FILE", verify_.files, "bundles, and delta bundles with their base's bundle beside them")->required();
-    command->add_option("--against", verify_.against, "input lines with the logits another implementation gave")->type_name("EXPECTED.jsonl");
+    command->add_option("--against", verify_.against, "input lines with the logits another implementation gave")
+        ->type_name("EXPECTED.jsonl");
     command->add_option("--tolerance", verify_.tolerance, "largest error allowed, as a part of the task's largest expected logit")
         ->check(check_bound)
         ->capture_default_str()

@@ -44,7 +44,7 @@ def pets(layout):
     with_pooler = {"tiny48": True, "tiny64": False, "tiny64r": True, "tiny48old": True, "tiny64h": True}
     for case in itertools.chain(
             heads.embedding_cases(with_pooler.items()),
-            peft.lora_cases(layout), peft.dora_cases(layout), peft.ia3_cases(layout),
+            peft.lora_cases(layout), peft.dora_cases(layout), peft.small_types(layout), peft.ia3_cases(layout),
             hub.bottleneck_cases(layout), hub.head_cases(layout), hub.hub_low_rank_cases(layout),
             checkpoints.checkpoint_cases(layout), operators.operators_cases(layout),
             checkpoints.refused_checkpoints(layout), operators.refused_operators(layout), refused.refused_cases(layout)):

@@ -264,7 +264,7 @@ def refused_operators(layout):
         pet.tensors[f"{UP}:sparse.indices"] = torch.tensor([[1, 1], [2, 2]], dtype=torch.int32)
         pet.tensors[f"{UP}:sparse.values"] = torch.ones(2)
 
-    yield bad("op-bad-tensor", f"{Q}:gate.value", lambda pet: pet.store(Q, "gate", "value", torch.ones(3)))
+    yield bad("op-bad-tensor", "gate", lambda pet: pet.store(Q, "gate", "value", torch.ones(3)))
     yield bad("op-bad-site", "layer.3.ffn.up", lambda pet: pet.store("layer.3.ffn.up", "bias", "value", torch.ones(112)))
     yield bad("op-bad-shape", f"{UP}:bias.value", lambda pet: pet.store(UP, "bias", "value", torch.ones(48)))
     yield bad("op-bad-key", "temperature", lambda pet: pet.config.update(temperature=2))

@@ -1,7 +1,7 @@
 """PETs that `peft` writes: LoRA, IA3 and, to be refused by name, the other types."""
 
 import torch
-from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from peft import BeftConfig, IA3Config, LNTuningConfig, LoraConfig, PeftModel, ShiraConfig, get_peft_model
 from transformers import AutoModel
 
 from cases import Case, ModelRun, check_reload, tidy_pet
@@ -150,6 +150,14 @@ def recast(directory, dtype):
 def dora_cases(layout):
     yield peft_case(layout, "dora", "tiny48", lora(use_dora=True, target_modules=ALL_LINEAR), extra=True)
     yield peft_case(layout, "dora-rslora", "tiny48", lora(use_dora=True, use_rslora=True, bias="lora_only"), extra=True)
+
+
+def small_types(layout):
+    """PEFT's types that are one operator each: a norm, a sparse delta, a bias."""
+    for name, config in (("peft-ln-tuning", LNTuningConfig(task_type="SEQ_CLS", target_modules=["LayerNorm"])),
+                         ("peft-shira", ShiraConfig(task_type="SEQ_CLS", r=2, target_modules=QKV, random_seed=7)),
+                         ("peft-beft", BeftConfig(task_type="SEQ_CLS", target_modules=["value"]))):
+        yield peft_case(layout, name, "tiny48c", config, max_length=40, extra=True)
 
 
 def ia3(**options):

@@ -4,13 +4,12 @@ import torch
 from adapters import (BertAdapterModel, CompacterConfig, LoRAConfig, LoReftConfig, MAMConfig, PrefixTuningConfig,
                       PromptTuningConfig, SeqBnConfig, SeqBnInvConfig, VeraConfig)
 from adapters.composition import Fuse
-from peft import (AdaLoraConfig, BeftConfig, LNTuningConfig, OFTConfig, PrefixTuningConfig as PeftPrefixConfig,
-                  PromptEncoderConfig, PromptTuningConfig as PeftPromptConfig, ShiraConfig, VeraConfig as PeftVeraConfig)
+from peft import (AdaLoraConfig, OFTConfig, PrefixTuningConfig as PeftPrefixConfig, PromptEncoderConfig,
+                  PromptTuningConfig as PeftPromptConfig, VeraConfig as PeftVeraConfig)
 
 from adapterhub_cases import D, bottleneck, hub_case, save_adapter
 from cases import Case
 from common import perturb, read_json, read_tensors, write_json, write_tensors
-from formulas import recompute
 from peft_cases import QKV, lora, peft_case, save_peft
 
 LATER = "may be supported later"
@@ -22,10 +21,6 @@ def other_peft_types(layout):
         return peft_case(layout, name, SMALL, config, max_length=40, expect=expect, later=later, **{"recompute": None, **options})
 
     common = dict(task_type="SEQ_CLS")
-    proven = {"recompute": lambda base_dir, pet_dir: recompute(base_dir, pet_dir, "sequence")}
-    yield case("peft-ln-tuning", LNTuningConfig(target_modules=["LayerNorm"], **common), "LN_TUNING", **proven)
-    yield case("peft-shira", ShiraConfig(r=2, target_modules=QKV, random_seed=7, **common), "SHIRA", **proven)
-    yield case("peft-beft", BeftConfig(target_modules=["value"], **common), "BEFT", **proven)
     yield case("peft-prefix", PeftPrefixConfig(num_virtual_tokens=3, **common), "PREFIX_TUNING")
     yield case("peft-prompt", PeftPromptConfig(num_virtual_tokens=4, **common), "PROMPT_TUNING")
     yield case("peft-p-tuning", PromptEncoderConfig(num_virtual_tokens=3, encoder_hidden_size=16, **common), "P_TUNING")

@@ -76,7 +76,8 @@ struct BottleneckOperator {
 
 struct Operator {
   Site site;
-  std::variant<BiasOperator, NormOperator, LowRankOperator, SparseOperator, ReplacedRowsOperator, MaskOperator, ScaleOperator, BottleneckOperator>
+  std::variant<BiasOperator, NormOperator, LowRankOperator, SparseOperator, ReplacedRowsOperator, MaskOperator, ScaleOperator,
+               BottleneckOperator>
       body;
 };
 
@@ -105,10 +106,10 @@ struct PetTask {
 
 /// The head that the manifest asks for; what it leaves open the reader takes from the source.
 struct HeadRequest {
-  HeadType type = HeadType::kUnknown;      // kUnknown: auto
-  Pooling pooling = Pooling::kUnknown;     // kUnknown: not given
+  HeadType type = HeadType::kUnknown;   // kUnknown: auto
+  Pooling pooling = Pooling::kUnknown;  // kUnknown: not given
   std::optional<bool> normalize;
-  std::vector<std::string> labels;         // empty: not given
+  std::vector<std::string> labels;  // empty: not given
 };
 
 }  // namespace pets::converter

@@ -17,7 +17,7 @@ Result<BaseModel> read_base(const std::string& directory);
 Result<std::string> detect_pet_format(const std::string& directory);
 
 struct PetSource {
-  std::string path;       // directory
+  std::string path;  // directory
   HeadRequest head;
   bool as_low_rank = false;  // checkpoint only
   uint32_t rank = 0;

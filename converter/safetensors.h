@@ -18,7 +18,7 @@ enum class SafeDtype { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBoo
 struct SafeTensor {
   std::string name;
   SafeDtype dtype = SafeDtype::kOther;
-  std::string dtype_name;            // as the file says
+  std::string dtype_name;  // as the file says
   std::vector<uint64_t> shape;
   std::span<const std::byte> bytes;  // into the mapping
 };

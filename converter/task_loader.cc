@@ -18,8 +18,12 @@ Result<PetFormat> format_of(const TaskEntry& entry) {
   return Status::error(ErrorCode::kInternal, "%s: unexpected format '%s'", entry.source.path.c_str(), found.c_str());
 }
 
-Result<PetTask> read_pet(const BaseModel& base, const TaskEntry& entry, const TaskLoading& loading) {
+Result<PetTask> read_pet(const BaseModel& base, const Manifest& manifest, const TaskEntry& entry, const TaskLoading& loading) {
   PETS_ASSIGN_OR_RETURN(const PetFormat format, format_of(entry));
+  if (entry.source.as_low_rank && format != PetFormat::kCheckpoint) {
+    return Status::error(ErrorCode::kInvalidArgument, "%s: `as: low-rank` applies to a checkpoint, this is a PET of format %s",
+                         entry.source.path.c_str(), std::string(pet_format_name(format)).c_str());
+  }
   switch (format) {
     case PetFormat::kPeft:
       return read_peft(base, entry.source);
@@ -37,15 +41,18 @@ Result<PetTask> read_pet(const BaseModel& base, const TaskEntry& entry, const Ta
     case PetFormat::kAuto:
       break;
   }
-  return read_none(base, entry.source);
+  PetSource source = entry.source;
+  if (source.path.empty() && loading.has_base_directory)
+    source.path = manifest.base.path;  // whose own classifier a task without a PET may keep
+  return read_none(base, source);
 }
 
-Result<PetTask> load_task(const BaseModel& base, const TaskEntry& entry, const TaskLoading& loading) {
+Result<PetTask> load_task(const BaseModel& base, const Manifest& manifest, const TaskEntry& entry, const TaskLoading& loading) {
   if (entry.max_length > base.positions) {
     return Status::error(ErrorCode::kInvalidArgument, "max_length %u is more than the base's %u positions", entry.max_length,
                          base.positions);
   }
-  PETS_ASSIGN_OR_RETURN(PetTask task, read_pet(base, entry, loading));
+  PETS_ASSIGN_OR_RETURN(PetTask task, read_pet(base, manifest, entry, loading));
   task.name = entry.name;
   task.max_length = entry.max_length != 0 ? entry.max_length : default_max_length(base);
   PETS_RETURN_IF_ERROR(check_task(base, task));
@@ -61,7 +68,7 @@ std::string task_message(const Manifest& manifest, const std::string& task, std:
 std::vector<PetTask> load_tasks(const Manifest& manifest, const BaseModel& base, const TaskLoading& loading, Console& console) {
   std::vector<PetTask> tasks;
   for (const TaskEntry& entry : manifest.tasks) {
-    Result<PetTask> task = load_task(base, entry, loading);
+    Result<PetTask> task = load_task(base, manifest, entry, loading);
     if (task) {
       tasks.push_back(std::move(task).value());
     } else {

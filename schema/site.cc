@@ -46,7 +46,8 @@ bool is_layer_site(SiteKind kind) {
 }
 
 bool is_linear_site(SiteKind kind) {
-  return (kind >= SiteKind::kAttentionQuery && kind <= SiteKind::kAttentionOutput) || kind == SiteKind::kFfnUp || kind == SiteKind::kFfnDown;
+  return (kind >= SiteKind::kAttentionQuery && kind <= SiteKind::kAttentionOutput) || kind == SiteKind::kFfnUp ||
+         kind == SiteKind::kFfnDown;
 }
 
 bool is_norm_site(SiteKind kind) {

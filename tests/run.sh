@@ -25,7 +25,7 @@ stages=(
   "tidy     260  clang-tidy over everything that is not a test"
 )
 # target, executions at least, seconds at most, bytes of the longest input
-fuzzers=("bundle 5000 25 65536" "safetensors 20000 20 8192" "tokenizer 5000 25 4096" "json_lines 50000 20 4096")
+fuzzers=("bundle 30000 25 65536" "safetensors 60000 20 8192" "tokenizer 30000 25 4096" "json_lines 60000 20 4096")
 minimum_parser_coverage=90
 
 passed=0
@@ -140,7 +140,7 @@ run_fuzzer() { # run_fuzzer "NAME FLOOR SECONDS MAX_LEN"
 stage_fuzz() {
   local clang status=0 pids=() fuzzer pid
   clang=$(tool clang++) || return 1
-  configure fuzz -DCMAKE_CXX_COMPILER="$clang" && cmake --build build/fuzz -j "$jobs" || return 1
+  configure fuzz -DCMAKE_CXX_COMPILER="$clang" && cmake --build build/fuzz -j "$jobs" --target "${fuzzers[@]/%\ */_fuzz}" || return 1
   for fuzzer in "${fuzzers[@]}"; do
     run_fuzzer "$fuzzer" &
     pids+=($!)

@@ -12,11 +12,11 @@ struct MixedBatchOptions {
   std::string shape = "minilm";  ///< minilm, bert-base
   uint32_t tasks = 32;
   uint32_t queries_per_task = 2;
-  uint32_t length = 32;          ///< tokens a query
-  double sigma = 0;              ///< of the length; 0: all equal
+  uint32_t length = 32;  ///< tokens a query
+  double sigma = 0;      ///< of the length; 0: all equal
   uint32_t threads = 0;
   uint32_t rounds = 9;
-  bool half = false;             ///< fp16 storage of the base
+  bool half = false;  ///< fp16 storage of the base
   uint64_t seed = 1;
 };
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "benchmarks/end_to_end/experiments.h"
+
 #include "pets/pets.h"
 
 namespace pets::benchmarks {
@@ -49,10 +50,12 @@ int run_load_time(const LoadTimeOptions& options) {
   std::sort(load.begin(), load.end());
   std::sort(ready.begin(), ready.end());
   fmt::print("| {} LoRA tasks (r=8, query and value), MiniLM shape, fp32 | |\n|---|---|\n", options.tasks);
-  fmt::print("| base alone | {:.1f} MB |\n| one delta | {:.1f} kB |\n", static_cast<double>(base_bytes) / 1e6, static_cast<double>(delta) / 1e3);
+  fmt::print("| base alone | {:.1f} MB |\n| one delta | {:.1f} kB |\n", static_cast<double>(base_bytes) / 1e6,
+             static_cast<double>(delta) / 1e3);
   fmt::print("| bundle | {:.1f} MB; base + tasks x (delta + 64 KiB) is {:.1f} MB |\n", static_cast<double>(bytes) / 1e6,
              static_cast<double>(allowed) / 1e6);
-  fmt::print("| mapped, checksums and structure validated | {:.2f} ms (median of {}, best {:.2f}) |\n", load[load.size() / 2], load.size(), load[0]);
+  fmt::print("| mapped, checksums and structure validated | {:.2f} ms (median of {}, best {:.2f}) |\n", load[load.size() / 2], load.size(),
+             load[0]);
   fmt::print("| and a session ready | {:.2f} ms |\n", ready[ready.size() / 2]);
   return bytes <= allowed ? 0 : 1;
 }

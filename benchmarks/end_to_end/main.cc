@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include "benchmarks/end_to_end/experiments.h"
+
 #include "pets/version.h"
 
 int main(int argc, char** argv) {

@@ -7,6 +7,7 @@
 #include "kernels/embedding/embedding-inl.h"
 #include "kernels/gemm/linear-inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/mask/mask-inl.h"
 #include "kernels/norm/layer_norm-inl.h"
 #include "kernels/pooling/pooling-inl.h"
 #include "kernels/scale/scale-inl.h"

@@ -2,10 +2,10 @@
 #define PETS_SIMD_NAMESPACE neon
 #define PETS_SIMD_ISA Isa::kNeon
 
-// Scalable vectors cannot be held in arrays of registers, which all kernels here are made of.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+// Scalable vectors cannot be held in arrays of registers, which all kernels here are made of; better targets have smaller values.
+#define HWY_DISABLED_TARGETS (HWY_NEON - 1)
 #include "kernels/simd/highway_vectors.h"
 // The vectors come first: what follows is written with them.
 #include "kernels/cpu/kernels-inl.h"
 
-static_assert(HWY_STATIC_TARGET == HWY_NEON);
+static_assert(pets::kernels::neon::vectors::kLanes == 4);

@@ -1,14 +1,13 @@
-// linear_panel, linear_continue and masked_panel for one instruction set: see gemm/linear.h and mask/mask.h.
+// linear_panel and linear_continue for one instruction set: see gemm/linear.h.
 #pragma once
 
 #include "kernels/gemm/linear.h"
 #include "kernels/gemm/tile-inl.h"
-#include "kernels/mask/mask.h"
 
 PETS_SIMD_BEGIN;
 namespace pets::kernels::PETS_SIMD_NAMESPACE {
 
-/// Weights that must be widened or masked first are staged in blocks of this many k, which stay in L1 beside the strips. A chain that is
+/// Half-precision weights are widened and staged in blocks of this many k, which stay in L1 beside the strips. A chain that is
 /// stored in y between blocks and taken up again keeps its bits. (Float weights need no blocks: 0.98 of the FMA peak, in blocks 0.94.)
 inline constexpr size_t kStageRows = 128;
 
@@ -47,14 +46,14 @@ inline void linear_panel(const LinearPanel& a) {
   const char* next = static_cast<const char*>(a.prefetch);
   t.w = stage;
   t.w_stride = kPanelColumns;
-  t.prefetch_step = a.width * sizeof(uint16_t);
+  t.read_ahead = false;
   size_t done = 0;
   do {
     t.k = a.k - done < kStageRows ? a.k - done : kStageRows;
     for (size_t k = 0; k < t.k; ++k) {
+      if (next) prefetch_l2(next + (done + k) * a.width * sizeof(uint16_t));
       store(load_weights<WeightType::kFloat16>(half, (done + k) * a.width), stage + k * kPanelColumns);
     }
-    t.prefetch = next ? next + done * t.prefetch_step : nullptr;
     tile_strips(t, a.width, a.strips);
     t.x += t.k * kStripRows;
     t.bias = nullptr;
@@ -71,47 +70,6 @@ inline void linear_continue(const LinearContinue& a) {
   t.y = a.y;
   t.lanes = a.lanes;
   tile_columns<1>(t, a.width);
-}
-
-/// The weights of rows [first, first + rows) that their mask keeps, as float, 16 columns a row; `first` is a multiple of 32.
-template <WeightType kType>
-PETS_INLINE void stage_masked(const MaskedPanel& a, size_t first, size_t rows, float* stage) {
-  for (size_t k = 0; k < rows; k += 32) {
-    const Bits16 keep = load_bits(a.planes + (first + k) / 32 * kPanelColumns);
-    const auto stage_row = [&](size_t i) PETS_LAMBDA {
-      const Rows16 w = load_weights<kType>(a.panel, (first + k + i) * a.width);
-      store(keep_where(keep, static_cast<int32_t>(0x80000000u >> i), w), stage + (k + i) * kPanelColumns);
-    };
-    if (k + 32 <= rows) {
-      PETS_UNROLL for (size_t i = 0; i < 32; ++i) stage_row(i);
-    } else {
-      for (size_t i = 0; i < rows - k; ++i) stage_row(i);
-    }
-  }
-}
-
-inline void masked_panel(const MaskedPanel& a) {
-  alignas(64) float stage[kStageRows * kPanelColumns];
-  Tile t;
-  t.x = a.x;
-  t.y = a.y;
-  t.w = stage;
-  t.w_stride = kPanelColumns;
-  t.bias = a.bias ? &a.bias : nullptr;
-  t.lanes = a.lanes;
-  size_t done = 0;
-  do {
-    t.k = a.k - done < kStageRows ? a.k - done : kStageRows;
-    if (a.type == WeightType::kFloat32) {
-      stage_masked<WeightType::kFloat32>(a, done, t.k, stage);
-    } else {
-      stage_masked<WeightType::kFloat16>(a, done, t.k, stage);
-    }
-    tile_columns<1>(t, a.width);
-    t.x += t.k * kStripRows;
-    t.bias = nullptr;
-    done += t.k;
-  } while (done < a.k);
 }
 
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

@@ -21,25 +21,46 @@ struct Tile {
   LaneMask lanes = kAllLanes;      ///< rows of y that are written
   const char* prefetch = nullptr;  ///< one line a step of k is asked for, `prefetch_step` bytes apart; null: none
   size_t prefetch_step = 64;
+  bool read_ahead = true;  ///< false: the weights are in L1 already
 };
 
 /// Rows of weights, and of two strips, are asked into L1 this many steps of k ahead: without it one strip reaches 0.70 of the FMA peak,
 /// three 0.89. 4, 8, 16 and 24 steps do about the same. Asking for the rows of three strips costs 0.02, of two it gives 0.04.
 inline constexpr size_t kAhead = 8;
 
-template <int kStrips, int kColumns, bool kPrefetch>
-PETS_INLINE void tile_loop(const Tile& t, Rows16 (&sum)[kStrips][kColumns]) {
+/// What a tile does once a step of k beside its products, in issue slots that are free: nothing, or asking for the next panel.
+struct NoSideWork {
+  PETS_INLINE void step() {}
+};
+struct AskForNextPanel {
+  const char* line;
+  size_t bytes;
+  PETS_INLINE void step() {
+    prefetch_l2(line);
+    line += bytes;
+  }
+};
+
+template <int kStrips, int kColumns, bool kReadAhead, class SideWork>
+PETS_INLINE void tile_with(const Tile& t, SideWork side) {
+  Rows16 sum[kStrips][kColumns];
+  PETS_UNROLL for (int s = 0; s < kStrips; ++s) {
+    const float* bias = t.bias ? t.bias[s] : nullptr;
+    if (bias) {
+      PETS_UNROLL for (int c = 0; c < kColumns; ++c) sum[s][c] = rows_of(bias[t.first_column + c]);
+    } else {
+      PETS_UNROLL for (int c = 0; c < kColumns; ++c) sum[s][c] = load(t.y + s * t.y_stride + c * kStripRows);
+    }
+  }
   const float* x = t.x;
   const float* w = t.w;
-  const char* next = t.prefetch;
   for (size_t k = t.k; k != 0; --k) {
-    if constexpr (kPrefetch) {
-      prefetch_l2(next);
-      next += t.prefetch_step;
-    }
-    prefetch_l1(w + kAhead * t.w_stride);
-    if constexpr (kStrips == 2) {
-      PETS_UNROLL for (int s = 0; s < kStrips; ++s) prefetch_l1(x + s * t.x_stride + kAhead * kStripRows);
+    side.step();
+    if constexpr (kReadAhead) {
+      prefetch_l1(w + kAhead * t.w_stride);
+      if constexpr (kStrips == 2) {
+        PETS_UNROLL for (int s = 0; s < kStrips; ++s) prefetch_l1(x + s * t.x_stride + kAhead * kStripRows);
+      }
     }
     Rows16 rows[kStrips];
     PETS_UNROLL for (int s = 0; s < kStrips; ++s) rows[s] = load(x + s * t.x_stride);
@@ -50,33 +71,27 @@ PETS_INLINE void tile_loop(const Tile& t, Rows16 (&sum)[kStrips][kColumns]) {
     x += kStripRows;
     w += t.w_stride;
   }
-}
-
-template <int kStrips, int kColumns>
-void tile(const Tile& t) {
-  Rows16 sum[kStrips][kColumns];
-  PETS_UNROLL for (int s = 0; s < kStrips; ++s) {
-    const float* bias = t.bias ? t.bias[s] : nullptr;
-    if (bias) {
-      PETS_UNROLL for (int c = 0; c < kColumns; ++c) sum[s][c] = rows_of(bias[t.first_column + c]);
-    } else {
-      PETS_UNROLL for (int c = 0; c < kColumns; ++c) sum[s][c] = load(t.y + s * t.y_stride + c * kStripRows);
-    }
-  }
-  if (t.prefetch) {
-    tile_loop<kStrips, kColumns, true>(t, sum);
-  } else {
-    tile_loop<kStrips, kColumns, false>(t, sum);
-  }
+  float* const y = t.y;
   if (t.lanes == kAllLanes) {
     PETS_UNROLL for (int s = 0; s < kStrips; ++s) {
-      PETS_UNROLL for (int c = 0; c < kColumns; ++c) store(sum[s][c], t.y + s * t.y_stride + c * kStripRows);
+      PETS_UNROLL for (int c = 0; c < kColumns; ++c) store(sum[s][c], y + s * t.y_stride + c * kStripRows);
     }
   } else {
     const RowMask mask = row_mask(t.lanes);
     PETS_UNROLL for (int s = 0; s < kStrips; ++s) {
-      PETS_UNROLL for (int c = 0; c < kColumns; ++c) store_rows(mask, sum[s][c], t.y + s * t.y_stride + c * kStripRows);
+      PETS_UNROLL for (int c = 0; c < kColumns; ++c) store_rows(mask, sum[s][c], y + s * t.y_stride + c * kStripRows);
     }
+  }
+}
+
+template <int kStrips, int kColumns>
+void tile(const Tile& t) {
+  if (t.prefetch) {
+    tile_with<kStrips, kColumns, true>(t, AskForNextPanel{t.prefetch, t.prefetch_step});
+  } else if (t.read_ahead) {
+    tile_with<kStrips, kColumns, true>(t, NoSideWork());
+  } else {
+    tile_with<kStrips, kColumns, false>(t, NoSideWork());
   }
 }
 

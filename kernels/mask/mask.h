@@ -10,7 +10,8 @@ namespace pets::kernels {
 /// `init` is bias[c], or what y holds where bias is null. A masked weight takes part as the value +0, as in the Python truth
 /// (0 * infinity is NaN there too). Other rows of y keep their bits.
 /// planes: [ceil(k / 32)][16] uint32, 64-byte aligned, bit 31 - k % 32 keeps weight k (bundle layout kBitPlanes16, this panel's part).
-/// x, panel, type, width as in LinearPanel.
+/// x, panel, type, width as in LinearPanel. With `strips` > 1 (strip s at x + s * x_stride, y + s * y_stride, `lanes` must be all) the
+/// masked weights are made once for all strips.
 struct MaskedPanel {
   const float* x = nullptr;
   float* y = nullptr;
@@ -21,6 +22,9 @@ struct MaskedPanel {
   const uint32_t* planes = nullptr;
   const float* bias = nullptr;
   LaneMask lanes = kAllLanes;
+  uint32_t strips = 1;
+  size_t x_stride = 0;  ///< floats
+  size_t y_stride = 0;
 };
 using MaskedPanelFn = void (*)(const MaskedPanel&);
 

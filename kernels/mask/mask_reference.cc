@@ -14,12 +14,15 @@ void masked_panel(const MaskedPanel& a) {
     return a.type == WeightType::kFloat32 ? static_cast<const float*>(a.panel)[i]
                                           : float_from_half(static_cast<const uint16_t*>(a.panel)[i]);
   };
-  for (uint32_t c = 0; c < a.width; ++c) {
-    for (uint32_t row = 0; row < kStripRows; ++row) {
-      if (!has_row(a.lanes, row)) continue;
-      float& y = a.y[c * kStripRows + row];
-      if (a.bias) y = a.bias[c];
-      for (size_t k = 0; k < a.k; ++k) y = std::fma(a.x[k * kStripRows + row], weight(k, c), y);
+  for (uint32_t strip = 0; strip < a.strips; ++strip) {
+    const float* x = a.x + strip * a.x_stride;
+    for (uint32_t c = 0; c < a.width; ++c) {
+      for (uint32_t row = 0; row < kStripRows; ++row) {
+        if (!has_row(a.lanes, row)) continue;
+        float& y = a.y[strip * a.y_stride + c * kStripRows + row];
+        if (a.bias) y = a.bias[c];
+        for (size_t k = 0; k < a.k; ++k) y = std::fma(x[k * kStripRows + row], weight(k, c), y);
+      }
     }
   }
 }

@@ -1,10 +1,10 @@
 // Highway's vectors of the instruction set that this translation unit is compiled for (static target: no dynamic dispatch, no libhwy).
 #pragma once
 
+#include <hwy/highway.h>
+
 #include <cstddef>
 #include <cstdint>
-
-#include <hwy/highway.h>
 
 #define PETS_SIMD_BEGIN HWY_BEFORE_NAMESPACE()
 #define PETS_SIMD_END HWY_AFTER_NAMESPACE()

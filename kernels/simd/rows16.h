@@ -10,7 +10,9 @@
 #include "kernels/strip.h"
 
 // Loops over registers must be unrolled for arrays of them to live in registers.
-#if defined(__clang__)
+#if defined(PETS_NO_UNROLL)
+#define PETS_UNROLL
+#elif defined(__clang__)
 #define PETS_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define PETS_UNROLL _Pragma("GCC unroll 32")

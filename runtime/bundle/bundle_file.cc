@@ -32,8 +32,8 @@ Result<FileHeader> read_header(Bytes bytes, const char* path) {
   FileHeader header;
   std::memcpy(&header, bytes.data(), sizeof header);
   if (header.version > schema::kFormatVersion) {  // before the checksum: a later version may put it elsewhere
-    return Status::error(ErrorCode::kUnsupported, "%s: bundle format version %u, this build reads versions up to %u: use a newer pets", path,
-                         header.version, schema::kFormatVersion);
+    return Status::error(ErrorCode::kUnsupported, "%s: bundle format version %u, this build reads versions up to %u: use a newer pets",
+                         path, header.version, schema::kFormatVersion);
   }
   if (checksum(bytes.first(offsetof(FileHeader, header_checksum))) != header.header_checksum) {
     return Status::error(ErrorCode::kDamaged, "%s: the header's checksum does not match", path);
@@ -74,8 +74,9 @@ Status check_extent(const schema::Segment& segment, const FileHeader& header, co
   const uint64_t offset = segment.offset(), length = segment.length();
   if (offset % schema::kSegmentAlignment != 0 || offset < first || offset > header.file_size || length > header.file_size - offset ||
       segment.metadata_length() > length) {
-    return Status::error(ErrorCode::kDamaged, "%s: %s: its segment (bytes %llu + %llu, metadata %llu) does not lie inside the file's %llu bytes",
-                         path, what.c_str(), number(offset), number(length), number(segment.metadata_length()), number(header.file_size));
+    return Status::error(ErrorCode::kDamaged,
+                         "%s: %s: its segment (bytes %llu + %llu, metadata %llu) does not lie inside the file's %llu bytes", path,
+                         what.c_str(), number(offset), number(length), number(segment.metadata_length()), number(header.file_size));
   }
   return {};
 }

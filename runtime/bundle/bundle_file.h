@@ -29,7 +29,7 @@ struct TaskSegment {
   std::string name;
   const schema::Task* task = nullptr;  ///< null where `status` is an error
   std::span<const std::byte> bytes;
-  Status status;                       ///< why the task is quarantined
+  Status status;  ///< why the task is quarantined
 };
 
 /// How much of a file is read when it is opened.
@@ -54,7 +54,7 @@ class BundleFile {
   std::span<const std::byte> bytes() const { return bytes_; }
   bool has_base() const { return base_.base != nullptr; }
   const BaseSegment& base() const { return base_; }
-  const Dimensions& dimensions() const { return dimensions_; }      ///< of the base, where there is one
+  const Dimensions& dimensions() const { return dimensions_; }  ///< of the base, where there is one
   const std::string& base_fingerprint() const { return fingerprint_; }
   const std::string& producer() const { return producer_; }
   std::span<const TaskSegment> tasks() const { return tasks_; }

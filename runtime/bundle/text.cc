@@ -45,7 +45,8 @@ bool is_valid_task_name(std::string_view name) noexcept {
 }
 
 bool is_valid_fingerprint(std::string_view text) noexcept {
-  return text.size() == 32 && std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return text.size() == 32 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 std::string printable(std::string_view text) {

@@ -16,14 +16,18 @@ struct Limit {
 
 /// Sizes that make sense and keep every product of two of them within 64 bits. Sparse deltas count inputs with 16 bits.
 Status check_sizes(const SegmentChecker& checker, const schema::Base& base) {
-  const Limit limits[] = {{"hidden", base.hidden(), 1, 65536},         {"layers", base.layers(), 1, 1024},
-                          {"heads", base.heads(), 1, 65536},           {"intermediate", base.intermediate(), 1, 65536},
-                          {"vocabulary", base.vocabulary(), 1, INT32_MAX}, {"positions", base.positions(), 1, 1 << 20},
+  const Limit limits[] = {{"hidden", base.hidden(), 1, 65536},
+                          {"layers", base.layers(), 1, 1024},
+                          {"heads", base.heads(), 1, 65536},
+                          {"intermediate", base.intermediate(), 1, 65536},
+                          {"vocabulary", base.vocabulary(), 1, INT32_MAX},
+                          {"positions", base.positions(), 1, 1 << 20},
                           {"token_types", base.token_types(), 1, 65536}};
   for (const Limit& limit : limits) {
     if (limit.value < limit.low || limit.value > limit.high) {
-      return checker.error(ErrorCode::kDamaged, "%s is %llu, expected %llu to %llu", limit.name, static_cast<unsigned long long>(limit.value),
-                           static_cast<unsigned long long>(limit.low), static_cast<unsigned long long>(limit.high));
+      return checker.error(ErrorCode::kDamaged, "%s is %llu, expected %llu to %llu", limit.name,
+                           static_cast<unsigned long long>(limit.value), static_cast<unsigned long long>(limit.low),
+                           static_cast<unsigned long long>(limit.high));
     }
   }
   if (base.hidden() % base.heads() != 0) {
@@ -40,7 +44,8 @@ Status check_sizes(const SegmentChecker& checker, const schema::Base& base) {
     return checker.error(ErrorCode::kDamaged, "pad_id %u is beyond the vocabulary of %u", base.pad_id(), base.vocabulary());
   }
   if (base.default_max_length() > base.positions()) {
-    return checker.error(ErrorCode::kDamaged, "default_max_length %u is beyond the %u positions", base.default_max_length(), base.positions());
+    return checker.error(ErrorCode::kDamaged, "default_max_length %u is beyond the %u positions", base.default_max_length(),
+                         base.positions());
   }
   return {};
 }
@@ -73,7 +78,8 @@ Status check_embeddings(SegmentChecker& checker, const schema::Base& base, const
   const auto name = [](SiteKind kind) { return TensorName{{kind, 0}, ".weight"}; };
   PETS_RETURN_IF_ERROR(checker.check(base.word_embeddings(), name(SiteKind::kEmbeddingsWord), table_spec(d.vocabulary, d.hidden)));
   PETS_RETURN_IF_ERROR(checker.check(base.position_embeddings(), name(SiteKind::kEmbeddingsPosition), table_spec(d.positions, d.hidden)));
-  PETS_RETURN_IF_ERROR(checker.check(base.token_type_embeddings(), name(SiteKind::kEmbeddingsTokenType), table_spec(d.token_types, d.hidden)));
+  PETS_RETURN_IF_ERROR(
+      checker.check(base.token_type_embeddings(), name(SiteKind::kEmbeddingsTokenType), table_spec(d.token_types, d.hidden)));
   return check_norm(checker, base.embeddings_norm(), SiteKind::kEmbeddingsNorm, 0, d.hidden);
 }
 

@@ -71,7 +71,8 @@ Status validate_head(SegmentChecker& checker, const schema::Head* head, const Di
     return checker.error(ErrorCode::kDamaged, "head: type %s needs a dense layer", schema::EnumNameHeadType(head->type()));
   }
   if (head->type() == HeadType::kQuestionAnswering && outputs != 2) {
-    return checker.error(ErrorCode::kDamaged, "head: question answering needs 2 outputs, found %llu", static_cast<unsigned long long>(outputs));
+    return checker.error(ErrorCode::kDamaged, "head: question answering needs 2 outputs, found %llu",
+                         static_cast<unsigned long long>(outputs));
   }
   return check_labels(checker, *head, outputs);
 }

@@ -154,9 +154,9 @@ bool fits(OperatorBody body, SiteKind site) {
 Status check_site(const SegmentChecker& checker, const schema::Operator* op, uint32_t index, const Dimensions* dimensions) {
   if (op == nullptr || op->body() == nullptr) return checker.error(ErrorCode::kDamaged, "operator %u is missing", index);
   if (op->site() > SiteKind::MAX || op->body_type() > OperatorBody::MAX) {
-    return checker.error(ErrorCode::kUnsupported, "operator %u has site %u and kind %u, this build knows sites to %u and kinds to %u", index,
-                         static_cast<unsigned>(op->site()), static_cast<unsigned>(op->body_type()), static_cast<unsigned>(SiteKind::MAX),
-                         static_cast<unsigned>(OperatorBody::MAX));
+    return checker.error(ErrorCode::kUnsupported, "operator %u has site %u and kind %u, this build knows sites to %u and kinds to %u",
+                         index, static_cast<unsigned>(op->site()), static_cast<unsigned>(op->body_type()),
+                         static_cast<unsigned>(SiteKind::MAX), static_cast<unsigned>(OperatorBody::MAX));
   }
   const uint32_t layers = dimensions == nullptr ? kMaxLayers : dimensions->layers;
   if (op->layer() >= (schema::is_layer_site(op->site()) ? layers : 1)) {
@@ -180,8 +180,8 @@ Status check_one_of_a_kind(const SegmentChecker& checker, const schema::Task& ta
   const auto twice = std::adjacent_find(keys.begin(), keys.end());
   if (twice == keys.end()) return {};
   const Site site{static_cast<SiteKind>(*twice >> 8 & 0xFF), static_cast<uint32_t>(*twice >> 16)};
-  return checker.error(ErrorCode::kDamaged, "two %s operators at %s", schema::EnumNameOperatorBody(static_cast<OperatorBody>(*twice & 0xFF)),
-                       schema::site_name(site).c_str());
+  return checker.error(ErrorCode::kDamaged, "two %s operators at %s",
+                       schema::EnumNameOperatorBody(static_cast<OperatorBody>(*twice & 0xFF)), schema::site_name(site).c_str());
 }
 
 /// Every row below `in`, rising within a column. Branch-free loops, since a diff-pruned task has 10^5 entries and a bundle 10^2 tasks.

@@ -90,6 +90,10 @@ Status SegmentChecker::check(const schema::Tensor* tensor, const TensorName& nam
   if (tensor == nullptr || tensor->shape() == nullptr) {
     return error(ErrorCode::kDamaged, "tensor %s is missing", to_string(name).c_str());
   }
+  // The FlatBuffers verifier checks the alignment of a vector's length, not of its elements.
+  if (reinterpret_cast<uintptr_t>(tensor->shape()->Data()) % alignof(uint64_t) != 0) {
+    return error(ErrorCode::kDamaged, "tensor %s: its shape is not aligned", to_string(name).c_str());
+  }
   const DataType type = tensor->dtype();
   if (type > DataType::MAX || (spec.types & bit(type)) == 0) {
     std::string known;
@@ -138,7 +142,8 @@ Status SegmentChecker::check_no_overlap() const {
   for (size_t i = 1; i < sorted.size(); ++i) {
     const schema::Tensor& before = *sorted[i - 1].tensor;
     if (before.offset() + before.length() > sorted[i].tensor->offset()) {
-      return error(ErrorCode::kDamaged, "tensors %s and %s overlap", to_string(sorted[i - 1].name).c_str(), to_string(sorted[i].name).c_str());
+      return error(ErrorCode::kDamaged, "tensors %s and %s overlap", to_string(sorted[i - 1].name).c_str(),
+                   to_string(sorted[i].name).c_str());
     }
   }
   return {};

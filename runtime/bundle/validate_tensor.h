@@ -19,7 +19,7 @@ inline constexpr uint64_t kAnySize = UINT64_MAX;
 
 /// Names a tensor without building a string until it is needed. `part` carries its separator: ".weight", ":low_rank.a".
 struct TensorName {
-  schema::Site site;         // kUnknown: `part` alone is the name; kHead: `head:<layer>` and `part`
+  schema::Site site;  // kUnknown: `part` alone is the name; kHead: `head:<layer>` and `part`
   const char* part = "";
 };
 std::string to_string(const TensorName& name);

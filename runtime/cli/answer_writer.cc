@@ -15,7 +15,7 @@ std::string_view find_non_finite(const Answer& answer) noexcept {
   return {};
 }
 
-std::string_view label_name(const TaskInfo& task, std::size_t index, char* buffer) noexcept {
+std::string_view label_name(const TaskInfo& task, std::size_t index, char* buffer) {
   if (index < task.labels.size() && !task.labels[index].empty()) return task.labels[index];
   const auto end = fmt::format_to(buffer, "LABEL_{}", static_cast<unsigned>(index));
   return {buffer, static_cast<std::size_t>(end - buffer)};

@@ -24,7 +24,7 @@ class AnswerWriter {
 std::string_view find_non_finite(const Answer& answer) noexcept;
 
 /// The label of logit `index`; `buffer` (at least 24 bytes) backs the name where the bundle has none.
-std::string_view label_name(const TaskInfo& task, std::size_t index, char* buffer) noexcept;
+std::string_view label_name(const TaskInfo& task, std::size_t index, char* buffer);
 
 /// The index of the largest of `count` (at least 1) values, the first of equals.
 std::size_t largest(const float* values, std::size_t count) noexcept;

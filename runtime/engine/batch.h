@@ -13,7 +13,7 @@ namespace pets::engine {
 
 /// One query's tokens. Sequences are ordered by task.
 struct Sequence {
-  uint32_t query = 0;        ///< index into the run's queries
+  uint32_t query = 0;  ///< index into the run's queries
   const Task* task = nullptr;
   uint32_t token_begin = 0;  ///< into the token buffer (input order)
   uint32_t first_row = 0;    ///< into the packed rows (task order)
@@ -33,9 +33,7 @@ struct RowGroups {
   const RowSegment* segments = nullptr;
   const uint32_t* strip_begin = nullptr;  ///< [strips + 1] into segments
 
-  std::span<const RowSegment> of(uint32_t strip) const {
-    return {segments + strip_begin[strip], segments + strip_begin[strip + 1]};
-  }
+  std::span<const RowSegment> of(uint32_t strip) const { return {segments + strip_begin[strip], segments + strip_begin[strip + 1]}; }
 };
 
 /// Which sequence owns which rows of each strip.

@@ -28,7 +28,8 @@ size_t probabilities(HeadType head, uint32_t outputs, std::span<const float> log
     case HeadType::kMultiLabelClassification:
       for (size_t i = 0; i < logits.size(); ++i) scores[i] = static_cast<float>(1 / (1 + std::exp(-static_cast<double>(logits[i]))));
       return logits.size();
-    default: return 0;
+    default:
+      return 0;
   }
 }
 

@@ -113,7 +113,8 @@ void Encoder::attend(const PackedBatch& batch, uint32_t strip, uint32_t head, Wo
   kernels_.attention_strip(call);
 }
 
-void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share, WorkerScratch& scratch) const {
+void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share,
+                     WorkerScratch& scratch) const {
   const size_t hidden_strip = static_cast<size_t>(base_.hidden) * kStripRows;
   const size_t intermediate_strip = static_cast<size_t>(base_.intermediate) * kStripRows;
   LinearSite site;
@@ -149,7 +150,8 @@ void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups,
   apply_linear(kernels_, site, groups, block.strip, block.strips, begin, end, scratch.linear);
 }
 
-void Encoder::close_sublayer(uint32_t layer, SublayerIndex sublayer, const RowGroups& groups, const Block& block, WorkerScratch& scratch) const {
+void Encoder::close_sublayer(uint32_t layer, SublayerIndex sublayer, const RowGroups& groups, const Block& block,
+                             WorkerScratch& scratch) const {
   const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
   const NormWeights& base_norm = base_.layer[layer].norm[sublayer];
   for (uint32_t s = 0; s < block.strips; ++s) {
@@ -163,8 +165,8 @@ void Encoder::close_sublayer(uint32_t layer, SublayerIndex sublayer, const RowGr
         norms.add(group.lanes, norm);
       } else {
         // Writes the group's lanes of the residual only; the other groups' lanes are still untouched or already final.
-        kernels::bottleneck_strip(kernels_, *task.bottleneck[sublayer], {norm.gamma, norm.beta, base_.norm_epsilon}, base_.hidden, dense, residual,
-                                  group.lanes, scratch.bottleneck, residual);
+        kernels::bottleneck_strip(kernels_, *task.bottleneck[sublayer], {norm.gamma, norm.beta, base_.norm_epsilon}, base_.hidden, dense,
+                                  residual, group.lanes, scratch.bottleneck, residual);
       }
     }
     if (norms.count != 0) kernels_.layer_norm({dense, residual, base_.hidden, base_.norm_epsilon, norms.items, norms.count, residual});
@@ -225,8 +227,8 @@ void Encoder::finish_layer_by_panels(uint32_t layer, const PackedBatch& batch) c
 }
 
 void Encoder::run(const PackedBatch& batch, const tokenizer::Token* tokens) const {
-  // Few strips: workers share each linear by its panels. Many: each worker takes blocks of rows through the whole layer, so that what a block
-  // makes stays in its cache. Same chains, same bits.
+  // Few strips: workers share each linear by its panels. Many: each worker takes blocks of rows through the whole layer, so that what a
+  // block makes stays in its cache. Same chains, same bits.
   const bool few = pool_.threads() > 1 && batch.strips() <= pool_.threads() * kBlockStrips;
   parallel_items(pool_, batch.strips(), [&](uint32_t, uint32_t strip) { embed(batch, tokens, strip); });
   if (few) {

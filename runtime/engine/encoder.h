@@ -16,9 +16,9 @@ namespace pets::engine {
 /// Scratch of one worker.
 struct WorkerScratch {
   LinearScratch linear;
-  float* bottleneck = nullptr;       ///< bottleneck_scratch_floats
-  float* attention = nullptr;        ///< attention_scratch_floats
-  float* head[2] = {};               ///< [head width][16] each
+  float* bottleneck = nullptr;  ///< bottleneck_scratch_floats
+  float* attention = nullptr;   ///< attention_scratch_floats
+  float* head[2] = {};          ///< [head width][16] each
 };
 
 /// What the arena is planned for.
@@ -31,11 +31,11 @@ struct EncoderCapacity {
 
 /// The activations of one session.
 struct EncoderBuffers {
-  float* hidden = nullptr;       ///< [strips][hidden][16]: the residual stream, and the encoder's result
-  float* qkv = nullptr;          ///< [strips][3 hidden][16]
-  float* context = nullptr;      ///< [strips][hidden][16]
-  float* sublayer = nullptr;     ///< [threads * kBlockStrips][hidden][16]: a sublayer's dense output
-  float* intermediate = nullptr; ///< [threads * kBlockStrips][intermediate][16]
+  float* hidden = nullptr;           ///< [strips][hidden][16]: the residual stream, and the encoder's result
+  float* qkv = nullptr;              ///< [strips][3 hidden][16]
+  float* context = nullptr;          ///< [strips][hidden][16]
+  float* sublayer = nullptr;         ///< [threads * kBlockStrips][hidden][16]: a sublayer's dense output
+  float* intermediate = nullptr;     ///< [threads * kBlockStrips][intermediate][16]
   WorkerScratch* workers = nullptr;  ///< [threads]
 
   void lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity);

@@ -44,7 +44,8 @@ void normalize_row(float* row, uint32_t features) {
 }  // namespace
 
 size_t logit_capacity(const EncoderCapacity& capacity) {
-  return static_cast<size_t>(capacity.queries) * capacity.tasks.query_outputs + static_cast<size_t>(capacity.tokens) * capacity.tasks.token_outputs;
+  return static_cast<size_t>(capacity.queries) * capacity.tasks.query_outputs +
+         static_cast<size_t>(capacity.tokens) * capacity.tasks.token_outputs;
 }
 
 void HeadBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity) {

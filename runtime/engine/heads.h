@@ -21,11 +21,11 @@ struct PooledSegment {
 };
 
 struct HeadBuffers {
-  float* pooled = nullptr;         ///< [pooled strips][hidden][16]
-  float* pooler = nullptr;         ///< the same after the base's pooler
+  float* pooled = nullptr;  ///< [pooled strips][hidden][16]
+  float* pooler = nullptr;  ///< the same after the base's pooler
   PooledSegment* segments = nullptr;
   float* logits = nullptr;
-  uint32_t* logit_begin = nullptr; ///< [queries + 1] by sequence
+  uint32_t* logit_begin = nullptr;  ///< [queries + 1] by sequence
 
   void lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity);
 };
@@ -35,7 +35,8 @@ size_t logit_capacity(const EncoderCapacity& capacity);
 
 class Heads {
  public:
-  Heads(const kernels::KernelTable& kernels, const BaseWeights& base, const EncoderBuffers& encoder, const HeadBuffers& buffers, ThreadPool& pool)
+  Heads(const kernels::KernelTable& kernels, const BaseWeights& base, const EncoderBuffers& encoder, const HeadBuffers& buffers,
+        ThreadPool& pool)
       : kernels_(kernels), base_(base), encoder_(encoder), buffers_(buffers), pool_(pool) {}
 
   /// Fills buffers.logits and logit_begin from the encoder's hidden states. One sequence's logits are [outputs], [rows][outputs] for

@@ -17,10 +17,10 @@ struct ActiveSegment {
 
 /// How one strip of the block is computed.
 struct StripPlan {
-  const float* x = nullptr;            // the strip's input, scaled where a task scales it
-  const float* uniform_bias = nullptr; // one start for all rows, or null: `blended`
-  bool dense = true;                   // false where every row is masked
-  bool blended = false;                // rows start from different biases
+  const float* x = nullptr;             // the strip's input, scaled where a task scales it
+  const float* uniform_bias = nullptr;  // one start for all rows, or null: `blended`
+  bool dense = true;                    // false where every row is masked
+  bool blended = false;                 // rows start from different biases
   uint32_t active_count = 0;
   ActiveSegment active[kStripRows];
 };
@@ -50,7 +50,8 @@ void scale_input(const kernels::KernelTable& kernels, const LinearWeights& weigh
 }
 
 /// Z = X'A of every low-rank segment, each in its own lanes of one strip.
-void project_low_rank(const kernels::KernelTable& kernels, const LinearWeights& weights, const StripPlan& plan, float* z, float* temporary) {
+void project_low_rank(const kernels::KernelTable& kernels, const LinearWeights& weights, const StripPlan& plan, float* z,
+                      float* temporary) {
   for (uint32_t a = 0; a < plan.active_count; ++a) {
     const ActiveSegment& active = plan.active[a];
     const uint32_t rank = active.operators->rank;
@@ -97,34 +98,56 @@ const void* panel_address(const LinearWeights& weights, size_t panel) {
 }
 
 /// Lays each segment's own start into its rows of the tile.
-void blend_starts(const kernels::KernelTable& kernels, const LinearSite& site, std::span<const RowSegment> segments, size_t column, uint32_t width,
-                  float* tile) {
+void blend_starts(const kernels::KernelTable& kernels, const LinearSite& site, std::span<const RowSegment> segments, size_t column,
+                  uint32_t width, float* tile) {
   for (const RowSegment& segment : segments) {
     const LinearOperators* operators = segment.task->weights.layer[site.layer].linear[site.index];
     kernels.broadcast(start_at(chain_start(operators, *site.weights), column), width, segment.lanes, tile);
   }
 }
 
-/// Everything that follows the dense chain in one tile.
+/// The chains of masked tasks in one panel. Neighbouring strips that one task owns whole share the masked weights.
+void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips, size_t panel,
+                 float* tile) {
+  const LinearWeights& weights = *site.weights;
+  const size_t column = panel * kPanelColumns;
+  for (uint32_t s = 0; s < strips;) {
+    uint32_t run = 1;
+    for (uint32_t a = 0; a < plans[s].active_count; ++a) {
+      const ActiveSegment& active = plans[s].active[a];
+      if (active.operators->mask == nullptr) continue;
+      const auto same_task = [&](const StripPlan& plan) {
+        return plan.active_count == 1 && plan.active[0].operators == active.operators && plan.active[0].lanes == kernels::kAllLanes;
+      };
+      if (same_task(plans[s])) {
+        while (s + run < strips && same_task(plans[s + run]) && plans[s + run].x == plans[s].x + run * site.x_stride) ++run;
+      }
+      kernels::MaskedPanel call;
+      call.x = plans[s].x;
+      call.y = tile + s * site.y_stride;
+      call.panel = panel_address(weights, panel);
+      call.type = weights.type;
+      call.width = kernels::panel_width(weights.out, panel);
+      call.k = weights.in;
+      call.planes = active.operators->mask + panel * kernels::bit_plane_words(weights.in);
+      call.bias = start_at(chain_start(active.operators, weights), column);
+      call.lanes = active.lanes;
+      call.strips = run;
+      call.x_stride = site.x_stride;
+      call.y_stride = site.y_stride;
+      kernels.masked_panel(call);
+    }
+    s += run;
+  }
+}
+
+/// Everything that follows the dense or masked chain in one tile.
 void apply_operators(const kernels::KernelTable& kernels, const LinearWeights& weights, const StripPlan& plan, const float* z, size_t panel,
                      uint32_t width, float* tile) {
   const size_t column = panel * kPanelColumns;
   for (uint32_t a = 0; a < plan.active_count; ++a) {
     const LinearOperators& op = *plan.active[a].operators;
     const LaneMask lanes = plan.active[a].lanes;
-    if (op.mask != nullptr) {
-      kernels::MaskedPanel call;
-      call.x = plan.x;
-      call.y = tile;
-      call.panel = panel_address(weights, panel);
-      call.type = weights.type;
-      call.width = width;
-      call.k = weights.in;
-      call.planes = op.mask + panel * kernels::bit_plane_words(weights.in);
-      call.bias = start_at(chain_start(&op, weights), column);
-      call.lanes = lanes;
-      kernels.masked_panel(call);
-    }
     if (op.rank != 0) {
       kernels::LinearContinue call;
       call.x = z;
@@ -155,8 +178,8 @@ void apply_operators(const kernels::KernelTable& kernels, const LinearWeights& w
 
 }  // namespace
 
-void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin, uint32_t strips,
-                  uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch) {
+void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
+                  uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch) {
   const LinearWeights& weights = *site.weights;
   StripPlan plans[kBlockStrips];
   for (uint32_t s = 0; s < strips; ++s) {
@@ -199,6 +222,7 @@ void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, c
       kernels.linear_panel(call);
       s += run;
     }
+    apply_masks(kernels, site, plans, strips, panel, tile);
     for (uint32_t s = 0; s < strips; ++s) {
       float* strip_tile = tile + s * site.y_stride;
       if (plans[s].active_count != 0) {

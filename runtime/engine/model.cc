@@ -32,8 +32,9 @@ TaskInfo describe(const bundle::TaskSegment& segment, const engine::TaskWeights&
 }
 
 /// Resolves the good tasks of a file. The first `resolve` of a file with a base fills `base` too.
-Result<std::vector<std::shared_ptr<const Task>>> load_tasks(const std::shared_ptr<const bundle::BundleFile>& file, engine::BaseWeights& base,
-                                                            bool own_base, const std::shared_ptr<engine::MemoryCounters>& memory,
+Result<std::vector<std::shared_ptr<const Task>>> load_tasks(const std::shared_ptr<const bundle::BundleFile>& file,
+                                                            engine::BaseWeights& base, bool own_base,
+                                                            const std::shared_ptr<engine::MemoryCounters>& memory,
                                                             std::shared_ptr<const LoadedFile>* loaded_out) {
   const uint64_t bytes = engine::count_tables(*file, own_base ? nullptr : &base);
   PETS_ASSIGN_OR_RETURN(memory::Block block, memory::Block::allocate(bytes));
@@ -101,10 +102,11 @@ Status add_tasks_impl(Model::Impl& model, const char* path, bool replace) {
     const uint64_t needed = probe->bytes().size() + engine::count_tables(*probe, &model.base);
     PETS_RETURN_IF_ERROR(check_memory(path, model.used_bytes() + needed, model.options.memory_limit));
   }
-  PETS_ASSIGN_OR_RETURN(const auto file, bundle::BundleFile::open(path, model.options.copy, bundle::Verification::kFull, &model.dimensions));
+  PETS_ASSIGN_OR_RETURN(const auto file,
+                        bundle::BundleFile::open(path, model.options.copy, bundle::Verification::kFull, &model.dimensions));
   if (file->base_fingerprint() != model.fingerprint) {
-    return Status::error(ErrorCode::kMismatch, "%s: its tasks belong to base %s, the loaded base is %s", path, file->base_fingerprint().c_str(),
-                         model.fingerprint.c_str());
+    return Status::error(ErrorCode::kMismatch, "%s: its tasks belong to base %s, the loaded base is %s", path,
+                         file->base_fingerprint().c_str(), model.fingerprint.c_str());
   }
   for (const bundle::TaskSegment& segment : file->tasks()) {
     if (segment.task == nullptr) return segment.status;
@@ -183,7 +185,8 @@ Status Model::remove_task(std::string_view name) noexcept {
         if (task->info.name != name) next.tasks.push_back(task);
       }
       if (next.tasks.size() == current.tasks.size()) {
-        return Status::error(ErrorCode::kNotFound, "no task is named '%.*s'", static_cast<int>(std::min<size_t>(name.size(), 256)), name.data());
+        return Status::error(ErrorCode::kNotFound, "no task is named '%.*s'", static_cast<int>(std::min<size_t>(name.size(), 256)),
+                             name.data());
       }
       return Status::ok();
     });
@@ -230,12 +233,18 @@ bool Model::has_tokenizer() const noexcept { return impl_->has_tokenizer; }
 
 std::string_view head_type_name(HeadType type) noexcept {
   switch (type) {
-    case HeadType::kSequenceClassification: return "sequence-classification";
-    case HeadType::kMultiLabelClassification: return "multi-label-classification";
-    case HeadType::kRegression: return "regression";
-    case HeadType::kTokenClassification: return "token-classification";
-    case HeadType::kQuestionAnswering: return "question-answering";
-    case HeadType::kEmbedding: return "embedding";
+    case HeadType::kSequenceClassification:
+      return "sequence-classification";
+    case HeadType::kMultiLabelClassification:
+      return "multi-label-classification";
+    case HeadType::kRegression:
+      return "regression";
+    case HeadType::kTokenClassification:
+      return "token-classification";
+    case HeadType::kQuestionAnswering:
+      return "question-answering";
+    case HeadType::kEmbedding:
+      return "embedding";
   }
   return "unknown";
 }

@@ -50,7 +50,8 @@ Result<Plan> plan_impl(const char* path, const SessionOptions& options, const st
 
 }  // namespace
 
-Result<Plan> plan(const char* path, const ModelOptions& model, const SessionOptions& session, const std::vector<std::string>& delta_paths) noexcept {
+Result<Plan> plan(const char* path, const ModelOptions& model, const SessionOptions& session,
+                  const std::vector<std::string>& delta_paths) noexcept {
   if (model.backend != Backend::kCpu) {
     return Status::error(ErrorCode::kUnsupported, "backend %d: this build has the cpu backend only", static_cast<int>(model.backend));
   }

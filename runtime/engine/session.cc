@@ -95,8 +95,8 @@ Status Session::Impl::encode(const TaskSet& set, const Query& query, uint32_t to
     sequence.truncated = encoding.truncated;
   }
   if (sequence.rows > capacity.tokens) {
-    return Status::error(ErrorCode::kResourceExhausted, "the query has %u tokens, a batch of this session holds %u (max_batch_tokens)", sequence.rows,
-                         capacity.tokens);
+    return Status::error(ErrorCode::kResourceExhausted, "the query has %u tokens, a batch of this session holds %u (max_batch_tokens)",
+                         sequence.rows, capacity.tokens);
   }
   return Status::ok();
 }
@@ -179,8 +179,8 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
     const uint64_t needed = internals.used_bytes() + counting.used();
     if (limit != 0 && needed > limit) {
       return Status::error(ErrorCode::kResourceExhausted,
-                           "the model and this session need %" PRIu64 " bytes (%zu of them for the session), the memory limit is %" PRIu64, needed,
-                           counting.used(), limit);
+                           "the model and this session need %" PRIu64 " bytes (%zu of them for the session), the memory limit is %" PRIu64,
+                           needed, counting.used(), limit);
     }
     auto impl = std::make_unique<Impl>(model, capacity);
     PETS_ASSIGN_OR_RETURN(impl->block, memory::Block::allocate(counting.used()));
@@ -198,7 +198,9 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
   }
 }
 
-Status Session::run(std::span<const Query> queries, AnswerFn on_answer, void* context) noexcept { return impl_->run(queries, on_answer, context); }
+Status Session::run(std::span<const Query> queries, AnswerFn on_answer, void* context) noexcept {
+  return impl_->run(queries, on_answer, context);
+}
 Model& Session::model() const noexcept { return *impl_->model; }
 uint64_t Session::arena_bytes() const noexcept { return impl_->block.size(); }
 uint32_t Session::threads() const noexcept { return impl_->capacity.threads; }

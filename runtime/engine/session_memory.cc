@@ -7,7 +7,8 @@
 
 namespace pets::engine {
 
-void SessionMemory::lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity, size_t tokenizer_scratch_bytes) {
+void SessionMemory::lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity,
+                            size_t tokenizer_scratch_bytes) {
   batch.lay_out(arena, capacity.tokens, capacity.queries);
   encoder.lay_out(arena, base, capacity);
   heads.lay_out(arena, base, capacity);
@@ -17,7 +18,8 @@ void SessionMemory::lay_out(memory::Arena& arena, const BaseWeights& base, const
   query_status = arena.array<Status>(capacity.queries);
   query_sequence = arena.array<uint32_t>(capacity.queries);
   answer_tokens = arena.array<AnswerToken>(base.positions);
-  scores = arena.array<float>(std::max<size_t>(capacity.tasks.query_outputs, static_cast<size_t>(base.positions) * capacity.tasks.token_outputs));
+  scores = arena.array<float>(
+      std::max<size_t>(capacity.tasks.query_outputs, static_cast<size_t>(base.positions) * capacity.tasks.token_outputs));
 }
 
 EncoderCapacity plan_capacity(const BaseWeights& base, const TaskLimits& tasks, const SessionOptions& options, uint32_t threads) {

@@ -17,13 +17,13 @@ struct SessionMemory {
   PackedBatch batch;
   EncoderBuffers encoder;
   HeadBuffers heads;
-  tokenizer::Token* tokens = nullptr;     ///< [token_capacity]: tokens of the batch in input order, and room for one more query
+  tokenizer::Token* tokens = nullptr;  ///< [token_capacity]: tokens of the batch in input order, and room for one more query
   uint32_t token_capacity = 0;
   std::span<std::byte> tokenizer_scratch;
-  Status* query_status = nullptr;         ///< [queries]
-  uint32_t* query_sequence = nullptr;     ///< [queries]: where a good query went, before and after grouping
-  AnswerToken* answer_tokens = nullptr;   ///< [positions]: of the answer being delivered
-  float* scores = nullptr;                ///< of the answer being delivered
+  Status* query_status = nullptr;        ///< [queries]
+  uint32_t* query_sequence = nullptr;    ///< [queries]: where a good query went, before and after grouping
+  AnswerToken* answer_tokens = nullptr;  ///< [positions]: of the answer being delivered
+  float* scores = nullptr;               ///< of the answer being delivered
 
   void lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity, size_t tokenizer_scratch_bytes);
 };

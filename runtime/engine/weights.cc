@@ -33,18 +33,26 @@ uint32_t dimension(const schema::Tensor* tensor, uint32_t index) { return static
 /// Where an operator acts inside TaskLayer.
 uint32_t linear_index(schema::SiteKind kind) {
   switch (kind) {
-    case schema::SiteKind::kAttentionQuery: return kQuery;
-    case schema::SiteKind::kAttentionKey: return kKey;
-    case schema::SiteKind::kAttentionValue: return kValue;
-    case schema::SiteKind::kAttentionOutput: return kAttentionOutput;
-    case schema::SiteKind::kFfnUp: return kUp;
-    default: return kDown;
+    case schema::SiteKind::kAttentionQuery:
+      return kQuery;
+    case schema::SiteKind::kAttentionKey:
+      return kKey;
+    case schema::SiteKind::kAttentionValue:
+      return kValue;
+    case schema::SiteKind::kAttentionOutput:
+      return kAttentionOutput;
+    case schema::SiteKind::kFfnUp:
+      return kUp;
+    default:
+      return kDown;
   }
 }
 
 void add_linear_operator(const schema::Operator& source, Bytes bytes, LinearOperators& target) {
   switch (source.body_type()) {
-    case schema::OperatorBody::Bias: target.bias = tensor_as<float>(source.body_as_Bias()->value(), bytes); break;
+    case schema::OperatorBody::Bias:
+      target.bias = tensor_as<float>(source.body_as_Bias()->value(), bytes);
+      break;
     case schema::OperatorBody::LowRank: {
       const schema::LowRank& low_rank = *source.body_as_LowRank();
       target.low_rank_a = tensor_as<float>(low_rank.a(), bytes);
@@ -59,12 +67,15 @@ void add_linear_operator(const schema::Operator& source, Bytes bytes, LinearOper
       target.sparse_values = tensor_as<float>(sparse.values(), bytes);
       break;
     }
-    case schema::OperatorBody::Mask: target.mask = tensor_as<uint32_t>(source.body_as_Mask()->bits(), bytes); break;
+    case schema::OperatorBody::Mask:
+      target.mask = tensor_as<uint32_t>(source.body_as_Mask()->bits(), bytes);
+      break;
     case schema::OperatorBody::Scale:
       target.scale_input = tensor_as<float>(source.body_as_Scale()->input(), bytes);
       target.scale_output = tensor_as<float>(source.body_as_Scale()->output(), bytes);
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -115,7 +126,8 @@ HeadWeights resolve_head(const schema::Head& source, const BaseWeights& base, By
     const schema::HeadLayer& layer = *source.layers()->Get(i);
     head.outputs = dimension(layer.linear()->weight(), 0);
     head.max_width = std::max(head.max_width, head.outputs);
-    if (layers != nullptr) ::new (&layers[i]) HeadLayerWeights{resolve_linear(layer.linear(), bytes), static_cast<kernels::Activation>(layer.activation())};
+    if (layers != nullptr)
+      ::new (&layers[i]) HeadLayerWeights{resolve_linear(layer.linear(), bytes), static_cast<kernels::Activation>(layer.activation())};
   }
   return head;
 }
@@ -155,7 +167,8 @@ bool TaskLimits::within(const TaskLimits& capacity) const {
   TaskLimits both = capacity;
   both.include(*this);
   return both.rank == capacity.rank && both.inner == capacity.inner && both.head_width == capacity.head_width &&
-         both.query_outputs == capacity.query_outputs && both.token_outputs == capacity.token_outputs && both.max_length == capacity.max_length;
+         both.query_outputs == capacity.query_outputs && both.token_outputs == capacity.token_outputs &&
+         both.max_length == capacity.max_length;
 }
 
 BaseWeights resolve_base(const bundle::BaseSegment& segment, memory::Arena& arena) {
@@ -237,7 +250,8 @@ TaskLimits limits_of(const schema::Task& task, uint32_t hidden) {
   if (task.operators() != nullptr) {
     for (const schema::Operator* op : *task.operators()) {
       if (const auto* low_rank = op->body_as_LowRank()) limits.rank = std::max(limits.rank, dimension(low_rank->a(), 0));
-      if (const auto* bottleneck = op->body_as_Bottleneck()) limits.inner = std::max(limits.inner, dimension(bottleneck->down()->weight(), 0));
+      if (const auto* bottleneck = op->body_as_Bottleneck())
+        limits.inner = std::max(limits.inner, dimension(bottleneck->down()->weight(), 0));
     }
   }
   uint32_t outputs = hidden;

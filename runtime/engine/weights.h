@@ -17,7 +17,7 @@ namespace pets::engine {
 struct LinearWeights {
   const void* panels = nullptr;  ///< kPanels16 of [out, in]
   kernels::WeightType type = kernels::WeightType::kFloat32;
-  const float* bias = nullptr;   ///< [out]
+  const float* bias = nullptr;  ///< [out]
   uint32_t out = 0, in = 0;
 };
 
@@ -57,7 +57,7 @@ struct LinearOperators {
   const uint32_t* sparse_column_start = nullptr;
   const uint16_t* sparse_rows = nullptr;
   const float* sparse_values = nullptr;
-  const uint32_t* mask = nullptr;     ///< kBitPlanes16
+  const uint32_t* mask = nullptr;  ///< kBitPlanes16
   const float* scale_input = nullptr;
   const float* scale_output = nullptr;
 };
@@ -92,8 +92,8 @@ struct HeadWeights {
 
 struct TaskWeights {
   const TaskLayer* layer = nullptr;  ///< [layers]
-  ReplacedRows embedding[3];                ///< word, position, token_type
-  NormWeights embeddings_norm;              ///< gamma null: the base's
+  ReplacedRows embedding[3];         ///< word, position, token_type
+  NormWeights embeddings_norm;       ///< gamma null: the base's
   HeadWeights head;
 };
 

@@ -5,8 +5,9 @@
 #include <cstring>
 #include <random>
 
-#include "schema/bundle_format.h"
 #include "tests/bundle/fixture.h"
+
+#include "schema/bundle_format.h"
 
 namespace pets::bundle_test {
 namespace {

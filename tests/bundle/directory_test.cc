@@ -3,8 +3,9 @@
 
 #include <cstring>
 
-#include "schema/bundle_format.h"
 #include "tests/bundle/fixture.h"
+
+#include "schema/bundle_format.h"
 
 namespace pets::bundle_test {
 namespace {

@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "runtime/bundle/bundle_file.h"
 #include "tests/bundle/reseal.h"
 #include "tests/testing_util/random_model.h"
+
+#include "runtime/bundle/bundle_file.h"
 
 namespace pets::bundle_test {
 

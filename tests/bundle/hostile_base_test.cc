@@ -5,8 +5,9 @@
 #include <functional>
 #include <limits>
 
-#include "schema/bundle_format.h"
 #include "tests/bundle/fixture.h"
+
+#include "schema/bundle_format.h"
 
 namespace pets::bundle_test {
 namespace {
@@ -34,8 +35,12 @@ TEST(HostileBase, SizesOutOfRangeAreRefused) {
   const struct {
     flatbuffers::voffset_t field;
     const char* name;
-  } fields[] = {{Base::VT_HIDDEN, "hidden"},         {Base::VT_LAYERS, "layers"},       {Base::VT_HEADS, "heads"},
-                {Base::VT_INTERMEDIATE, "intermediate"}, {Base::VT_VOCABULARY, "vocabulary"}, {Base::VT_POSITIONS, "positions"},
+  } fields[] = {{Base::VT_HIDDEN, "hidden"},
+                {Base::VT_LAYERS, "layers"},
+                {Base::VT_HEADS, "heads"},
+                {Base::VT_INTERMEDIATE, "intermediate"},
+                {Base::VT_VOCABULARY, "vocabulary"},
+                {Base::VT_POSITIONS, "positions"},
                 {Base::VT_TOKEN_TYPES, "token_types"}};
   for (const auto& field : fields) {
     for (const uint32_t value : {0U, UINT32_MAX, UINT32_MAX / 2 + 1}) {
@@ -85,7 +90,8 @@ TEST(HostileBase, APadIdBeyondTheVocabularyIsRefused) {
 }
 
 TEST(HostileBase, TensorOffsetsThatOverflowOrPointElsewhereAreRefused) {
-  for (const uint64_t value : {UINT64_MAX, UINT64_MAX - 63, uint64_t{1} << 63, uint64_t{1} << 32, uint64_t{0}, uint64_t{64}, uint64_t{100}}) {
+  for (const uint64_t value :
+       {UINT64_MAX, UINT64_MAX - 63, uint64_t{1} << 63, uint64_t{1} << 32, uint64_t{0}, uint64_t{64}, uint64_t{100}}) {
     expect_contains(tensor_refusal<uint64_t>(key_weight, Tensor::VT_OFFSET, value), {"layer.1.attention.key.weight", "do not lie inside"});
   }
 }

@@ -50,7 +50,8 @@ TEST(HostileTask, ShapesThatDoNotFitNameTaskSiteExpectedAndFound) {
                   {"layer.1.ffn.down:low_rank.a", "expected shape [any, 40]", "found [4, 24]"});
   expect_contains(quarantine_of_operator(kQuery, LowRankOperator{zeros(4, 24), zeros(24, 5), 1}),
                   {"low_rank.b", "expected shape [24, 4]", "found [24, 5]"});
-  expect_contains(quarantine_of_operator(kQuery, MaskOperator{24, 40, std::vector<uint8_t>(24 * 5)}), {"mask.bits", "[24, 24]", "[24, 40]"});
+  expect_contains(quarantine_of_operator(kQuery, MaskOperator{24, 40, std::vector<uint8_t>(24 * 5)}),
+                  {"mask.bits", "[24, 24]", "[24, 40]"});
   expect_contains(quarantine_of_operator(kDown, ScaleOperator{std::vector<float>(24), {}}), {"scale.input", "[40]", "[24]"});
   expect_contains(quarantine_of_operator({SiteKind::kFfnNorm, 0}, NormOperator{{}, std::vector<float>(40)}), {"norm.beta", "[24]", "[40]"});
   expect_contains(quarantine_of_operator({SiteKind::kEmbeddingsWord, 0}, ReplacedRowsOperator{{3}, zeros(1, 25)}), {"[1, 24]", "[1, 25]"});
@@ -89,7 +90,8 @@ TEST(HostileTask, OperatorsAtSitesThatTheyDoNotFitAreRefused) {
 TEST(HostileTask, SitesBeyondTheBaseAreRefused) {
   expect_contains(quarantine_of_operator({SiteKind::kAttentionQuery, 2}, BiasOperator{std::vector<float>(24)}), {"layer 2 of 2"});
   expect_contains(quarantine_of_operator({SiteKind::kEmbeddingsNorm, 1}, NormOperator{std::vector<float>(24), {}}), {"layer 1"});
-  expect_contains(quarantine_of_operator({static_cast<SiteKind>(77), 0}, BiasOperator{std::vector<float>(24)}), {"site 77", "knows sites to 16"});
+  expect_contains(quarantine_of_operator({static_cast<SiteKind>(77), 0}, BiasOperator{std::vector<float>(24)}),
+                  {"site 77", "knows sites to 16"});
 }
 
 /// Changes the tensors of the sparse operator that "everything" has at its first site.

@@ -3,10 +3,11 @@
 
 #include <cmath>
 
+#include "tests/bundle/fixture.h"
+
 #include "converter/bundle_base.h"
 #include "converter/fingerprint.h"
 #include "kernels/gemm/panel_layout.h"
-#include "tests/bundle/fixture.h"
 
 namespace pets::bundle_test {
 namespace {
@@ -182,14 +183,14 @@ TEST_F(RoundTrip, IdenticalInputGivesIdenticalBytes) {
   EXPECT_EQ(bundle_bytes(small_base(), small_tasks()), bundle_bytes(small_base(), small_tasks()));
 }
 
-TEST_F(RoundTrip, HalfPrecisionIsForTheBasesLinearsOnly) {
+TEST_F(RoundTrip, HalfPrecisionIsForTheLayersLinearsOnly) {
   AlignedBytes bytes(bundle_bytes(small_base(), small_tasks(), Precision::kFloat16));
   const auto file = parse(bytes.bytes());
   ASSERT_TRUE(file) << file.status().c_str();
   EXPECT_TRUE((*file)->tasks()[0].status) << (*file)->tasks()[0].status.c_str();
   const schema::Base& base = *(*file)->base().base;
   EXPECT_EQ(base.encoder()->Get(0)->up()->weight()->dtype(), schema::DataType::kFloat16);
-  EXPECT_EQ(base.pooler()->weight()->dtype(), schema::DataType::kFloat16);
+  EXPECT_EQ(base.pooler()->weight()->dtype(), schema::DataType::kFloat32);
   EXPECT_EQ(base.word_embeddings()->dtype(), schema::DataType::kFloat32);
   EXPECT_EQ(precision_of_bundle(**file), Precision::kFloat16);
   const BaseModel back = base_of_bundle(**file);

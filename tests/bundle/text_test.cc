@@ -13,8 +13,8 @@ TEST(BundleText, WellFormedUtf8IsAccepted) {
 }
 
 TEST(BundleText, IllFormedUtf8IsRefused) {
-  for (const char* text : {"\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xC2", "\xC2\x41", "\xE0\x9F\xBF", "\xE2\x82", "\xED\xA0\x80", "\xED\xBF\xBF",
-                           "\xF0\x8F\xBF\xBF", "\xF0\x9F\x98", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "ok\xC3"}) {
+  for (const char* text : {"\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xC2", "\xC2\x41", "\xE0\x9F\xBF", "\xE2\x82", "\xED\xA0\x80",
+                           "\xED\xBF\xBF", "\xF0\x8F\xBF\xBF", "\xF0\x9F\x98", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "ok\xC3"}) {
     EXPECT_FALSE(is_valid_utf8(text)) << text;
   }
 }
@@ -29,7 +29,9 @@ TEST(BundleText, TaskNamesAreOneLineOfUtf8) {
 }
 
 TEST(BundleText, PrintableTextIsOneShortLine) {
-  EXPECT_EQ(printable("a\nb\x01" "c\xFF\xC3\xA9"), "a?b?c?\xC3\xA9");
+  EXPECT_EQ(printable("a\nb\x01"
+                      "c\xFF\xC3\xA9"),
+            "a?b?c?\xC3\xA9");
   EXPECT_EQ(printable(std::string(500, 'x')).size(), 83U);
   EXPECT_EQ(printable(""), "");
 }

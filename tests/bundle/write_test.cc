@@ -9,8 +9,9 @@
 #include <filesystem>
 #include <fstream>
 
-#include "converter/temporary_file.h"
 #include "tests/bundle/fixture.h"
+
+#include "converter/temporary_file.h"
 
 namespace pets::bundle_test {
 namespace {

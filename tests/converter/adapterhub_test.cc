@@ -12,7 +12,7 @@
 namespace pets::converter {
 namespace {
 
-using namespace testing;  // NOLINT(google-build-using-namespace): the test helpers
+using namespace testing;  // NOLINT(google-build-using-namespace)
 using nlohmann::ordered_json;
 
 constexpr const char* kConfig = "adapter_config.json";

@@ -12,7 +12,7 @@
 namespace pets::converter {
 namespace {
 
-using namespace testing;  // NOLINT(google-build-using-namespace): the test helpers
+using namespace testing;  // NOLINT(google-build-using-namespace)
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 

@@ -10,7 +10,7 @@
 namespace pets::converter {
 namespace {
 
-using namespace testing;  // NOLINT(google-build-using-namespace): the test helpers
+using namespace testing;  // NOLINT(google-build-using-namespace)
 
 constexpr const char* kFile = "pet_operators.safetensors";
 constexpr const char* kEmbedding = R"({"head": {"type": "embedding", "pooling": "mean"}})";

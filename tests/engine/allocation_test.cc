@@ -7,8 +7,9 @@
 #include <atomic>
 #include <cerrno>
 
-#include "pets/pets.h"
 #include "tests/testing_util/random_model.h"
+
+#include "pets/pets.h"
 
 namespace {
 std::atomic<bool> counting{false};
@@ -91,8 +92,8 @@ TEST(Allocation, NothingIsAllocatedFromTheSecondBatchOn) {
   const std::string long_text(5000, 'q');
   std::vector<Query> queries;
   for (const auto& task : tasks) {
-    for (const std::string_view text : {std::string_view("the film was good"), std::string_view("na\xC3\xAFve \xE4\xB8\xAD\xE6\x96\x87!"), std::string_view(long_text),
-                                        std::string_view(""), std::string_view("broken \xFF utf-8")}) {
+    for (const std::string_view text : {std::string_view("the film was good"), std::string_view("na\xC3\xAFve \xE4\xB8\xAD\xE6\x96\x87!"),
+                                        std::string_view(long_text), std::string_view(""), std::string_view("broken \xFF utf-8")}) {
       Query query;
       query.task = task.name;
       query.text = text;

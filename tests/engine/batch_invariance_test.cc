@@ -6,9 +6,10 @@
 #include <cstring>
 #include <random>
 
+#include "tests/testing_util/random_model.h"
+
 #include "kernels/isa.h"
 #include "pets/pets.h"
-#include "tests/testing_util/random_model.h"
 
 namespace pets {
 namespace {
@@ -50,7 +51,8 @@ TEST_P(BatchInvariance, LogitsAreTheSameBitsAloneAndInAnyMix) {
   std::vector<converter::PetTask> tasks;
   uint32_t head = 1;
   for (const auto kind : kAllPetKinds) {
-    tasks.push_back(testing_util::random_task(base, kind, static_cast<converter::HeadType>(head), testing_util::pet_kind_name(kind), random()));
+    tasks.push_back(
+        testing_util::random_task(base, kind, static_cast<converter::HeadType>(head), testing_util::pet_kind_name(kind), random()));
     head = head % 6 + 1;
   }
   const testing_util::TemporaryFile file("invariance.pets");
@@ -92,8 +94,9 @@ TEST_P(BatchInvariance, LogitsAreTheSameBitsAloneAndInAnyMix) {
     }));
   }
 
-  for (const uint32_t threads : {1U, 2U, 3U, 7U, 16U}) {
+  for (const uint32_t threads : {1U, 2U, 5U, 16U}) {
     for (const uint32_t tokens : {base.positions, 1024U}) {
+      if (threads == 5 && tokens == base.positions) continue;
       SessionOptions options;
       options.threads = threads;
       options.max_batch_tokens = tokens;

@@ -1,4 +1,5 @@
-// Tasks come and go while sessions run: every answer is right for some whole set of tasks, and nothing is lost. Run under ThreadSanitizer too.
+// Tasks come and go while sessions run: every answer is right for some whole set of tasks, and nothing is lost. Run under ThreadSanitizer
+// too.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -6,8 +7,9 @@
 #include <random>
 #include <thread>
 
-#include "pets/pets.h"
 #include "tests/testing_util/random_model.h"
+
+#include "pets/pets.h"
 
 namespace pets {
 namespace {
@@ -20,11 +22,7 @@ constexpr uint64_t kSeed = 20221;
 
 class HotAdd : public testing::Test {
  protected:
-  HotAdd()
-      : base_(testing_util::random_base({}, kSeed)),
-        bundle_("hot-base.pets"),
-        first_("hot-first.pets"),
-        second_("hot-second.pets") {
+  HotAdd() : base_(testing_util::random_base({}, kSeed)), bundle_("hot-base.pets"), first_("hot-first.pets"), second_("hot-second.pets") {
     const auto task = [&](PetKind kind, const char* name, uint64_t seed) {
       return testing_util::random_task(base_, kind, HeadType::kSequenceClassification, name, seed);
     };
@@ -156,7 +154,8 @@ TEST_F(HotAdd, ATaskBeyondTheSessionsScratchIsRefusedForThatSessionOnly) {
   const TemporaryFile wide("hot-wide.pets");
   testing_util::PetOptions options;
   options.bottleneck = 999;
-  testing_util::write_random_delta(wide.path(), base_, {testing_util::random_task(base_, PetKind::kPfeiffer, HeadType::kRegression, "wide", 9, options)});
+  testing_util::write_random_delta(wide.path(), base_,
+                                   {testing_util::random_task(base_, PetKind::kPfeiffer, HeadType::kRegression, "wide", 9, options)});
   ASSERT_TRUE((*model)->add_tasks(wide.c_str()));
   EXPECT_TRUE(logits(**session, "wide").empty());
   EXPECT_EQ(logits(**session, "stays").size(), 3U);
@@ -170,7 +169,8 @@ TEST_F(HotAdd, AFileOfAnotherBaseIsRefused) {
   ASSERT_TRUE(model);
   const auto other = testing_util::random_base({}, kSeed + 1);
   const TemporaryFile delta("hot-other.pets");
-  testing_util::write_random_delta(delta.path(), other, {testing_util::random_task(other, PetKind::kBitFit, HeadType::kRegression, "x", 9)});
+  testing_util::write_random_delta(delta.path(), other,
+                                   {testing_util::random_task(other, PetKind::kBitFit, HeadType::kRegression, "x", 9)});
   const Status status = (*model)->add_tasks(delta.c_str());
   EXPECT_EQ(status.code(), ErrorCode::kMismatch);
   EXPECT_NE(status.message().find(other.fingerprint), std::string_view::npos) << status.c_str();

@@ -3,8 +3,9 @@
 
 #include <cstdlib>
 
-#include "pets/pets.h"
 #include "tests/testing_util/random_model.h"
+
+#include "pets/pets.h"
 
 namespace pets {
 namespace {
@@ -24,8 +25,8 @@ class PlanTest : public testing::Test {
     testing_util::write_random_bundle(bundle_.path(), base_, tasks);
     testing_util::PetOptions wide;
     wide.bottleneck = 200;
-    testing_util::write_random_delta(delta_.path(), base_,
-                                     {testing_util::random_task(base_, PetKind::kHoulsby, HeadType::kTokenClassification, "wide", 3, wide)});
+    testing_util::write_random_delta(
+        delta_.path(), base_, {testing_util::random_task(base_, PetKind::kHoulsby, HeadType::kTokenClassification, "wide", 3, wide)});
   }
   converter::BaseModel base_;
   TemporaryFile bundle_, delta_;
@@ -135,7 +136,7 @@ TEST_F(PlanTest, ABadQueryGetsItsOwnErrorAndTheOthersGoOn) {
     const std::vector<int32_t>* ids;
     const char* error;  // null: answered
   };
-  const Expectation expectations[] = {{&good, nullptr}, {&beyond, "ids[1]"},  {&negative, "found -1"}, {&none, "found none"},
+  const Expectation expectations[] = {{&good, nullptr},     {&beyond, "ids[1]"},         {&negative, "found -1"}, {&none, "found none"},
                                       {&longer, "at most"}, {&wide, "max_batch_tokens"}, {&good, nullptr}};
   std::vector<Query> queries;
   for (const Expectation& expectation : expectations) {
@@ -161,7 +162,8 @@ TEST_F(PlanTest, ABadQueryGetsItsOwnErrorAndTheOthersGoOn) {
 TEST_F(PlanTest, AThousandTasksLoadAndRun) {
   std::vector<converter::PetTask> tasks;
   for (int i = 0; i < 1000; ++i) {
-    tasks.push_back(testing_util::random_task(base_, testing_util::kAllPetKinds[i % 5], HeadType::kRegression, "task-" + std::to_string(i), i));
+    tasks.push_back(
+        testing_util::random_task(base_, testing_util::kAllPetKinds[i % 5], HeadType::kRegression, "task-" + std::to_string(i), i));
   }
   const TemporaryFile file("thousand.pets");
   testing_util::write_random_bundle(file.path(), base_, tasks);

@@ -66,7 +66,8 @@ class TaskBuilder {
     add(site, NormOperator{gamma ? source_.normal(base_.hidden, 0.2F, 1) : std::vector<float>(), source_.normal(base_.hidden, 0.2F)});
   }
   void low_rank(Site site, uint32_t rank) {
-    add(site, LowRankOperator{source_.matrix(rank, in(site), 1.0F / std::sqrt(static_cast<float>(in(site)))), source_.matrix(out(site), rank, 0.2F), 0.75});
+    add(site, LowRankOperator{source_.matrix(rank, in(site), 1.0F / std::sqrt(static_cast<float>(in(site)))),
+                              source_.matrix(out(site), rank, 0.2F), 0.75});
   }
   void sparse(Site site) {
     SparseOperator op;
@@ -95,7 +96,8 @@ class TaskBuilder {
     add(site, std::move(op));
   }
   void scale(Site site, bool input, bool output) {
-    add(site, ScaleOperator{input ? source_.normal(in(site), 0.2F, 1) : std::vector<float>(), output ? source_.normal(out(site), 0.2F, 1) : std::vector<float>()});
+    add(site, ScaleOperator{input ? source_.normal(in(site), 0.2F, 1) : std::vector<float>(),
+                            output ? source_.normal(out(site), 0.2F, 1) : std::vector<float>()});
   }
   BottleneckOperator bottleneck() {
     BottleneckOperator op;
@@ -155,7 +157,8 @@ void everything(TaskBuilder& builder, const BaseModel& base, uint32_t layer) {
 
 void add_layer(TaskBuilder& builder, const BaseModel& base, PetKind kind, uint32_t layer) {
   switch (kind) {
-    case PetKind::kNone: break;
+    case PetKind::kNone:
+      break;
     case PetKind::kLoraQueryValue:
       builder.low_rank({SiteKind::kAttentionQuery, layer}, 8);
       builder.low_rank({SiteKind::kAttentionValue, layer}, 8);
@@ -183,7 +186,9 @@ void add_layer(TaskBuilder& builder, const BaseModel& base, PetKind kind, uint32
       builder.add({SiteKind::kAttention, layer}, builder.bottleneck());
       builder.add({SiteKind::kFfn, layer}, builder.bottleneck());
       break;
-    case PetKind::kPfeiffer: builder.add({SiteKind::kFfn, layer}, builder.bottleneck()); break;
+    case PetKind::kPfeiffer:
+      builder.add({SiteKind::kFfn, layer}, builder.bottleneck());
+      break;
     case PetKind::kParallel: {
       BottleneckOperator op = builder.bottleneck();
       op.parallel = true;
@@ -191,7 +196,9 @@ void add_layer(TaskBuilder& builder, const BaseModel& base, PetKind kind, uint32
       builder.add({SiteKind::kFfn, layer}, op);
       break;
     }
-    case PetKind::kEverything: everything(builder, base, layer); break;
+    case PetKind::kEverything:
+      everything(builder, base, layer);
+      break;
   }
 }
 
@@ -210,7 +217,8 @@ HeadSpec random_head(const BaseModel& base, HeadType type, Source& source) {
   if (type == HeadType::kQuestionAnswering) outputs = 2;
   if (type == HeadType::kTokenClassification) outputs = 5;
   if (type == HeadType::kMultiLabelClassification) {
-    head.layers.push_back({source.matrix(base.hidden, base.hidden, 1.0F / std::sqrt(static_cast<float>(base.hidden))), source.normal(base.hidden, 0.1F), Activation::kTanh});
+    head.layers.push_back({source.matrix(base.hidden, base.hidden, 1.0F / std::sqrt(static_cast<float>(base.hidden))),
+                           source.normal(base.hidden, 0.1F), Activation::kTanh});
   }
   head.layers.push_back({source.matrix(outputs, base.hidden, 0.3F), source.normal(outputs, 0.1F), Activation::kNone});
   if (type == HeadType::kQuestionAnswering) return head;
@@ -224,7 +232,8 @@ ModelShape minilm_shape() { return {384, 6, 12, 1536, 30522, 512, 2}; }
 ModelShape bert_base_shape() { return {768, 12, 12, 3072, 30522, 512, 2}; }
 
 const char* pet_kind_name(PetKind kind) {
-  static constexpr const char* kNames[] = {"none", "lora-qv", "lora-all", "bitfit", "diff-pruning", "maskbert", "ia3", "houlsby", "pfeiffer", "parallel", "everything"};
+  static constexpr const char* kNames[] = {"none", "lora-qv", "lora-all", "bitfit",   "diff-pruning", "maskbert",
+                                           "ia3",  "houlsby", "pfeiffer", "parallel", "everything"};
   return kNames[static_cast<size_t>(kind)];
 }
 

@@ -40,9 +40,9 @@ enum class PetKind {
   kParallel,        ///< parallel to the FFN, scaled
   kEverything       ///< all linear operators at one site, bottleneck options, norms, replaced embedding rows
 };
-inline constexpr PetKind kAllPetKinds[] = {PetKind::kNone,     PetKind::kLoraQueryValue, PetKind::kLoraAll, PetKind::kBitFit,
-                                           PetKind::kDiffPruning, PetKind::kMaskBert,    PetKind::kIa3,     PetKind::kHoulsby,
-                                           PetKind::kPfeiffer, PetKind::kParallel,       PetKind::kEverything};
+inline constexpr PetKind kAllPetKinds[] = {PetKind::kNone,        PetKind::kLoraQueryValue, PetKind::kLoraAll,   PetKind::kBitFit,
+                                           PetKind::kDiffPruning, PetKind::kMaskBert,       PetKind::kIa3,       PetKind::kHoulsby,
+                                           PetKind::kPfeiffer,    PetKind::kParallel,       PetKind::kEverything};
 const char* pet_kind_name(PetKind kind);
 
 struct PetOptions {
@@ -52,8 +52,8 @@ struct PetOptions {
 };
 
 /// A task with a head of `type`; every delta is large enough to change the logits visibly.
-converter::PetTask random_task(const converter::BaseModel& base, PetKind kind, converter::HeadType type, const std::string& name, uint64_t seed,
-                               const PetOptions& options = {});
+converter::PetTask random_task(const converter::BaseModel& base, PetKind kind, converter::HeadType type, const std::string& name,
+                               uint64_t seed, const PetOptions& options = {});
 
 /// Packs and writes; aborts the test program with a message on failure.
 void write_random_bundle(const std::string& path, const converter::BaseModel& base, const std::vector<converter::PetTask>& tasks,

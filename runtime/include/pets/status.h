@@ -13,13 +13,13 @@ namespace pets {
 
 enum class ErrorCode : int {
   kOk = 0,
-  kInvalidArgument,   ///< the caller's mistake: unknown task, ids beyond the vocabulary, invalid UTF-8
-  kNotFound,          ///< no such file, no such task
-  kIo,                ///< the operating system refused: the message holds its reason
-  kDamaged,           ///< a file fails its checksums or its validation
-  kUnsupported,       ///< a newer version, an unknown layout, a backend that is not built in
-  kMismatch,          ///< a task that belongs to another base
-  kResourceExhausted, ///< a memory limit or a planned capacity would be exceeded
+  kInvalidArgument,    ///< the caller's mistake: unknown task, ids beyond the vocabulary, invalid UTF-8
+  kNotFound,           ///< no such file, no such task
+  kIo,                 ///< the operating system refused: the message holds its reason
+  kDamaged,            ///< a file fails its checksums or its validation
+  kUnsupported,        ///< a newer version, an unknown layout, a backend that is not built in
+  kMismatch,           ///< a task that belongs to another base
+  kResourceExhausted,  ///< a memory limit or a planned capacity would be exceeded
   kInternal
 };
 

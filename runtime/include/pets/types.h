@@ -81,32 +81,32 @@ struct Query {
 
 /// One token of an answer for token classification.
 struct AnswerToken {
-  uint32_t start = 0;    ///< bytes [start, end) of its text; 0, 0 for special tokens and for queries given as ids
+  uint32_t start = 0;  ///< bytes [start, end) of its text; 0, 0 for special tokens and for queries given as ids
   uint32_t end = 0;
-  uint8_t segment = 0;   ///< 0: text, 1: text_pair
+  uint8_t segment = 0;  ///< 0: text, 1: text_pair
   bool special = false;
   int32_t id = 0;
 };
 
 /// The best span of a context: bytes of `text_pair`.
 struct AnswerSpan {
-  bool found = false;    ///< false where the context has no token
+  bool found = false;  ///< false where the context has no token
   uint32_t start = 0;
   uint32_t end = 0;
-  float score = 0;       ///< start logit + end logit
+  float score = 0;  ///< start logit + end logit
 };
 
 /// The result for one query. Views point into the session and are valid until the callback returns.
 struct Answer {
-  Status status;                       ///< of this query alone; when not ok nothing below is set
+  Status status;  ///< of this query alone; when not ok nothing below is set
   const TaskInfo* task = nullptr;
-  bool truncated = false;              ///< something of the text was cut to meet max_length
-  std::span<const AnswerToken> tokens; ///< all tokens of the query, special ones included
+  bool truncated = false;               ///< something of the text was cut to meet max_length
+  std::span<const AnswerToken> tokens;  ///< all tokens of the query, special ones included
   /// The head's raw output: [outputs]; token classification [tokens][outputs]; question answering [2][tokens], start then end.
   std::span<const float> logits;
   /// Probabilities where the head has them, shaped like logits: softmax over labels, or sigmoids for multi-label; else empty.
   std::span<const float> scores;
-  AnswerSpan span;                     ///< question answering only
+  AnswerSpan span;  ///< question answering only
 };
 
 }  // namespace pets

@@ -1,0 +1,135 @@
+// masked_panel for one instruction set: see mask/mask.h.
+#pragma once
+
+#include "kernels/gemm/linear-inl.h"
+#include "kernels/gemm/tile-inl.h"
+#include "kernels/mask/mask.h"
+
+PETS_SIMD_BEGIN;
+namespace pets::kernels::PETS_SIMD_NAMESPACE {
+
+/// Masked weights are staged in L1 in blocks of this many k: while the tile works on one block, it stages the next one, row by row.
+inline constexpr size_t kMaskRows = 64;
+
+inline constexpr struct RowBits {
+  int32_t bit[32] = {};
+  constexpr RowBits() {
+    for (uint32_t i = 0; i < 32; ++i) bit[i] = static_cast<int32_t>(0x80000000u >> i);
+  }
+  constexpr const int32_t& operator[](uint32_t i) const { return bit[i]; }
+} kRowBits;
+
+/// Stages one row of 16 weights a step, those that their mask keeps, the others as +0.
+template <WeightType kType>
+struct StageMasked {
+  const void* panel;
+  size_t at;  ///< the row's first value in the panel
+  size_t width;
+  const uint32_t* planes;  ///< of the next 32 rows
+  size_t left;             ///< rows still to stage
+  float* to;
+  Bits16 keep{};
+  uint32_t row = 0;
+
+  PETS_INLINE void step() {
+    if (left == 0) return;
+    --left;
+    if (row % 32 == 0) {
+      keep = load_bits(planes);
+      planes += kPanelColumns;
+    }
+    // Bits come from a table: a load that is broadcast costs nothing on the ports of the multiplications, a register that is does.
+    store(keep_where(keep, kRowBits[row % 32], load_weights<kType>(panel, at)), to);
+    ++row;
+    at += width;
+    to += kPanelColumns;
+  }
+};
+
+template <WeightType kType>
+void masked_panel_of(const MaskedPanel& a) {
+  alignas(64) float stage[2][kMaskRows * kPanelColumns];
+  Tile t;
+  t.x = a.x;
+  t.w_stride = kPanelColumns;
+  t.bias = a.bias ? &a.bias : nullptr;
+  t.lanes = a.lanes;
+  t.read_ahead = false;
+  const auto rows_from = [&a](size_t k) { return a.k - k < kMaskRows ? a.k - k : kMaskRows; };
+  StageMasked<kType> side{a.panel, 0, a.width, a.planes, rows_from(0), stage[0]};
+  while (side.left > 0) side.step();
+
+  // The first columns' tile does the staging; the widest one that fits the registers leaves the most room for it.
+  constexpr uint32_t kTilesOf16 = (kPanelColumns + columns_that_fit(1) - 1) / columns_that_fit(1);
+  constexpr uint32_t kFirst = (kPanelColumns + kTilesOf16 - 1) / kTilesOf16;
+  size_t done = 0;
+  for (size_t block = 0;; ++block) {
+    t.k = rows_from(done);
+    t.w = stage[block % 2];
+    t.y = a.y;
+    done += t.k;
+    const StageMasked<kType> next{a.panel,         done * a.width,        a.width, a.planes + done / 32 * kPanelColumns,
+                                  rows_from(done), stage[(block + 1) % 2]};
+    if (a.width >= kFirst) {
+      tile_with<1, kFirst, false>(t, next);
+      Tile rest = t;
+      rest.w += kFirst;
+      rest.y += kFirst * kStripRows;
+      rest.first_column = kFirst;
+      tile_columns<1>(rest, a.width - kFirst);
+    } else {
+      tile_columns<1>(t, a.width);
+      for (StageMasked<kType> alone = next; alone.left > 0;) alone.step();
+    }
+    t.x += t.k * kStripRows;
+    t.bias = nullptr;
+    if (done == a.k) break;
+  }
+}
+
+/// Several strips share the staged weights, as in linear_panel's half-precision path.
+template <WeightType kType>
+void masked_strips_of(const MaskedPanel& a) {
+  constexpr uint32_t kMostStrips = 16;
+  alignas(64) float stage[kStageRows * kPanelColumns];
+  static_assert(kStageRows % 32 == 0);
+  for (uint32_t first = 0; first < a.strips; first += kMostStrips) {
+    const uint32_t strips = a.strips - first < kMostStrips ? a.strips - first : kMostStrips;
+    const float* starts[kMostStrips];
+    for (uint32_t s = 0; s < strips; ++s) starts[s] = a.bias;
+    Tile t;
+    t.x = a.x + first * a.x_stride;
+    t.x_stride = a.x_stride;
+    t.y = a.y + first * a.y_stride;
+    t.y_stride = a.y_stride;
+    t.bias = a.bias ? starts : nullptr;
+    t.w = stage;
+    t.w_stride = kPanelColumns;
+    t.read_ahead = false;
+    size_t done = 0;
+    do {
+      t.k = a.k - done < kStageRows ? a.k - done : kStageRows;
+      StageMasked<kType> side{a.panel, done * a.width, a.width, a.planes + done / 32 * kPanelColumns, t.k, stage};
+      while (side.left > 0) side.step();
+      tile_strips(t, a.width, strips);
+      t.x += t.k * kStripRows;
+      t.bias = nullptr;
+      done += t.k;
+    } while (done < a.k);
+  }
+}
+
+inline void masked_panel(const MaskedPanel& a) {
+  if (a.strips > 1) {
+    a.type == WeightType::kFloat32 ? masked_strips_of<WeightType::kFloat32>(a) : masked_strips_of<WeightType::kFloat16>(a);
+    return;
+  }
+  if (a.type == WeightType::kFloat32) {
+    masked_panel_of<WeightType::kFloat32>(a);
+  } else {
+    masked_panel_of<WeightType::kFloat16>(a);
+  }
+}
+
+}  // namespace pets::kernels::PETS_SIMD_NAMESPACE
+PETS_SIMD_END;

@@ -1,0 +1,388 @@
+"""pets-convert as a user runs it: manifests in, bundles out, and everything that must be refused.
+
+PETS_CONVERT names the program.
+"""
+
+import json
+import os
+import pty
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+CONVERT = os.environ["PETS_CONVERT"]
+PETS = GOLDEN / "pets"
+
+
+def manifest(path: Path, tasks: dict, base="bases/tiny48", extra="") -> Path:
+    """Writes a manifest of tasks {name: (pet, head)}; a pet is a directory's name, a whole YAML mapping, or None."""
+    lines = ["version: 1"]
+    if base:
+        lines.append(f"base: {{path: {GOLDEN}/{base}{extra}}}")
+    lines.append("tasks:" if tasks else "tasks: []")
+    for name, (pet, head) in tasks.items():
+        pet = "{format: none}" if pet is None else pet if pet.startswith("{") else f"{{path: {PETS}/{pet}}}"
+        lines.append(f"  - {{name: {name}, pet: {pet}" + (f", head: {head}" if head else "") + "}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+EMBEDDING = (None, "{type: embedding, pooling: mean}")
+TASKS = {"lora": ("lora-qv", None), "bottleneck": ("houlsby", None), "mask": ("op-mask", None), "embed": EMBEDDING}
+
+
+def scaled(source: Path, target: Path, part: str, factor: float) -> None:
+    """Copies a PET and multiplies its F32 tensors whose names hold `part`."""
+    shutil.copytree(source, target)
+    file = target / "adapter_model.safetensors"
+    data = bytearray(file.read_bytes())
+    (length,) = struct.unpack_from("<Q", data)
+    for name, tensor in json.loads(data[8 : 8 + length]).items():
+        if part not in name:
+            continue
+        assert tensor["dtype"] == "F32", name
+        begin, end = (8 + length + offset for offset in tensor["data_offsets"])
+        values = struct.unpack_from(f"<{(end - begin) // 4}f", data, begin)
+        struct.pack_into(f"<{len(values)}f", data, begin, *(value * factor for value in values))
+    file.write_bytes(data)
+
+
+class Program(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.shared = Path(cls.folder.name)
+        cls.bundle = cls.shared / "base.pets"
+        manifest(cls.shared / "base.yaml", TASKS)
+        subprocess.run([CONVERT, "pack", cls.shared / "base.yaml", "-o", cls.bundle], check=True, capture_output=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.work = Path(folder.name)
+
+    def convert(self, *arguments, expect=0):
+        result = subprocess.run([CONVERT, *map(str, arguments)], capture_output=True, timeout=300, text=True)
+        self.assertEqual(result.returncode, expect, result.stdout + result.stderr)
+        return result
+
+    def pack(self, tasks, *arguments, expect=0, **options):
+        """Packs to out.pets and gives what was said; with an error nothing may be left."""
+        before = {*self.work.iterdir(), self.work / "m.yaml"}
+        text = self.convert("pack", manifest(self.work / "m.yaml", tasks, **options), "-o", self.work / "out.pets", *arguments, expect=expect)
+        if expect != 0:
+            self.assertEqual({*self.work.iterdir()}, before)
+        return text.stderr
+
+    def inspect(self, file, expect=0):
+        return json.loads(self.convert("inspect", file, "--json", expect=expect).stdout)
+
+    def expected(self, manifest_name, tasks, rename=lambda task: task):
+        """A file with the Python libraries' answers for some tasks."""
+        path = self.work / "expected.jsonl"
+        with open(GOLDEN / "expected" / f"{manifest_name}.jsonl", encoding="utf-8") as lines, open(path, "w", encoding="utf-8") as out:
+            for line in map(json.loads, lines):
+                if line["task"] in tasks:
+                    line["task"] = rename(line["task"])
+                    out.write(json.dumps(line, ensure_ascii=False) + "\n")
+        return path
+
+    # --- usage
+
+    def test_help_and_version(self):
+        for command in ([], ["pack"], ["add"], ["inspect"], ["verify"]):
+            self.assertIn("Usage" if command else "pack", self.convert(*command, "--help").stdout)
+        self.assertRegex(self.convert("--version").stdout, r"^pets-convert \d+\.\d+\.\d+")
+
+    def test_wrong_usage_is_2(self):
+        for arguments in (
+            [],
+            ["nonsense"],
+            ["pack"],
+            ["pack", "m.yaml"],
+            ["pack", "m.yaml", "-o", "x", "--precision", "fp8"],
+            ["pack", "m.yaml", "-o", "x", "--max-drift", "-1"],
+            ["pack", "m.yaml", "-o", "x", "--max-drift", "nan"],
+            ["verify"],
+            ["verify", "x", "--tolerance", "much"],
+            ["inspect", "a", "b"],
+        ):
+            self.assertEqual(self.convert(*arguments, expect=2).stdout, "")
+
+    def test_what_is_not_supported_yet_is_refused_by_name(self):
+        self.assertIn("cuda", self.pack(TASKS, "--target", "cuda", expect=1))
+        self.assertIn("bf16", self.pack(TASKS, "--precision", "bf16", expect=1))
+        self.assertIn("int8", self.pack(TASKS, "--precision", "int8", expect=1))
+
+    # --- pack
+
+    def test_packing_twice_gives_the_same_bytes(self):
+        self.pack(TASKS)
+        self.assertEqual((self.work / "out.pets").read_bytes(), self.bundle.read_bytes())
+
+    def test_inspect_tells_what_is_there(self):
+        info = self.inspect(self.bundle)
+        self.assertEqual(info["format_version"], 1)
+        self.assertEqual(info["base"]["hidden"], 48)
+        self.assertEqual(info["base"]["precision"], "fp32")
+        self.assertEqual([task["name"] for task in info["tasks"]], list(TASKS))
+        lora, bottleneck, mask, embed = info["tasks"]
+        self.assertIn("low_rank", lora["operators"])
+        self.assertIn("bottleneck", bottleneck["operators"])
+        self.assertIn("mask", mask["operators"])
+        self.assertEqual(embed["head"]["type"], "embedding")
+        self.assertEqual(embed["head"]["outputs"], 48)
+        self.assertEqual(lora["max_length"], info["base"]["default_max_length"])
+        self.assertTrue(all(task["goldens"] > 0 for task in info["tasks"]))
+        text = self.convert("inspect", self.bundle).stdout
+        for part in (*TASKS, "hidden 48", "embedding", info["base_fingerprint"]):
+            self.assertIn(part, text)
+
+    def test_a_bundle_without_tasks(self):
+        self.pack({})
+        self.assertEqual(self.inspect(self.work / "out.pets")["tasks"], [])
+        self.convert("verify", self.work / "out.pets")
+
+    def test_every_error_of_every_task_is_reported_and_nothing_written(self):
+        said = self.pack(
+            {
+                "good": ("lora-qv", None),
+                "shape": ("lora-wrong-shape", None),
+                "nan": ("lora-nan", None),
+                "nothing": ("{path: /nowhere/at/all}", None),
+                "headless": (None, "{type: sequence-classification}"),
+            },
+            expect=1,
+        )
+        lines = said.splitlines()
+        self.assertEqual(len(lines), 4, said)
+        for line, name in zip(lines, ("shape", "nan", "nothing", "headless")):
+            self.assertIn(str(self.work / "m.yaml"), line)
+            self.assertIn(f"'{name}'", line)
+
+    def test_a_failed_pack_keeps_the_old_bundle(self):
+        (self.work / "out.pets").write_text("old")
+        self.pack({"bad": ("lora-nan", None)}, expect=1)
+        self.assertEqual((self.work / "out.pets").read_text(), "old")
+
+    def test_bad_manifests_are_one_clear_line(self):
+        for text, part in (
+            ("version: 1\nbase: {path: x}\ntasks: [", "m.yaml:"),
+            ("version: 2\nbase: {path: x}\n", "version"),
+            ("version: 1\nversion: 1\n", "version"),
+            ("version: 1\nbases: {path: x}\n", "bases"),
+            ("version: 1\ntasks: []\n", "base"),
+            (f"version: 1\nbase: {{path: {GOLDEN}/bases/tiny48, precision: bf16}}\n", "bf16"),
+        ):
+            path = self.work / "m.yaml"
+            path.write_text(text)
+            said = self.convert("pack", path, "-o", self.work / "out.pets", expect=1).stderr
+            self.assertEqual(len(said.splitlines()), 1, said)
+            self.assertIn(part, said)
+        self.assertIn("none.yaml", self.convert("pack", self.work / "none.yaml", "-o", self.work / "out.pets", expect=1).stderr)
+
+    def test_a_place_that_cannot_be_written_is_named(self):
+        path = manifest(self.work / "m.yaml", {"embed": EMBEDDING})
+        for output in ("/nowhere/at/all/out.pets", "/dev/null", self.work):
+            self.assertIn(str(output), self.convert("pack", path, "-o", output, expect=1).stderr)
+
+    def test_max_length_defaults_to_the_tokenizers_and_must_fit(self):
+        tasks = "  - {name: a, pet: {format: none}, head: {type: embedding, pooling: mean}, max_length: %d}\n"
+        path = self.work / "m.yaml"
+        for length, status in ((7, 0), (97, 1)):
+            path.write_text(f"version: 1\nbase: {{path: {GOLDEN}/bases/tiny48}}\ntasks:\n" + tasks % length)
+            said = self.convert("pack", path, "-o", self.work / "out.pets", expect=status).stderr
+        self.assertIn("96 positions", said)
+        self.assertEqual(self.inspect(self.work / "out.pets")["tasks"][0]["max_length"], 7)
+
+    def test_a_signal_leaves_nothing(self):
+        path = manifest(self.work / "m.yaml", {f"t{i}": ("houlsby", None) for i in range(200)})
+        for delay in (0.05, 0.3, 0.8):
+            process = subprocess.Popen([CONVERT, "pack", path, "-o", self.work / "out.pets"], stderr=subprocess.DEVNULL)
+            time.sleep(delay)
+            process.send_signal(signal.SIGTERM)
+            ended = process.wait(timeout=60)
+            self.assertIn(ended, (-signal.SIGTERM, 0))
+            self.assertFalse([file for file in self.work.iterdir() if ".tmp-" in file.name])
+            self.assertEqual((self.work / "out.pets").exists(), ended == 0)
+            (self.work / "out.pets").unlink(missing_ok=True)
+
+    def test_progress_is_for_terminals_only(self):
+        path = manifest(self.work / "m.yaml", TASKS)
+        master, slave = pty.openpty()
+        with subprocess.Popen([CONVERT, "pack", path, "-o", self.work / "out.pets"], stderr=slave) as process:
+            os.close(slave)
+            seen = b""
+            while True:
+                try:
+                    data = os.read(master, 65536)
+                except OSError:  # Linux says so when the other side is closed
+                    break
+                if not data:
+                    break
+                seen += data
+        os.close(master)
+        self.assertEqual(process.returncode, 0)
+        self.assertIn(b"reading tasks", seen)
+        self.assertIn(b"4/4", seen)
+        self.assertNotIn("\r", self.pack(TASKS))
+
+    # --- precision
+
+    def test_half_precision_reports_drift_and_refuses_too_much(self):
+        texts = self.work / "texts.txt"
+        texts.write_text("the first man\n\nwas it good?\n", encoding="utf-8")
+        said = self.pack(TASKS, "--precision", "fp16", "--calibration", texts, "--max-drift", "2e-3")
+        for name in TASKS:
+            self.assertIn(f"task '{name}': fp16 changes logits by", said)
+        self.assertIn("0 of 5 labels flipped", said)
+        half = self.work / "out.pets"
+        self.assertEqual(self.inspect(half)["base"]["precision"], "fp16")
+        self.assertLess(half.stat().st_size, self.bundle.stat().st_size)
+        self.assertEqual(self.inspect(half)["base_fingerprint"], self.inspect(self.bundle)["base_fingerprint"])
+        self.convert("verify", half)
+        half.unlink()
+        self.assertIn("--max-drift", self.pack(TASKS, "--precision", "fp16", "--max-drift", "1e-9", expect=1))
+
+    def test_the_flag_beats_the_manifest(self):
+        self.pack({}, "--precision", "fp32", extra=", precision: fp16")
+        self.assertEqual(self.inspect(self.work / "out.pets")["base"]["precision"], "fp32")
+        self.pack({}, extra=", precision: fp16")
+        self.assertEqual(self.inspect(self.work / "out.pets")["base"]["precision"], "fp16")
+
+    def test_calibration_that_is_no_text_is_refused(self):
+        texts = self.work / "texts.txt"
+        texts.write_bytes(b"good\nba\xffd\n")
+        self.assertIn("texts.txt:2", self.pack({"lora": ("lora-qv", None)}, "--precision", "fp16", "--calibration", texts, expect=1))
+
+    # --- verify
+
+    def test_goldens_are_run_again(self):
+        said = self.convert("verify", self.bundle).stdout
+        for name in TASKS:
+            self.assertRegex(said, f"{name}: \\d golden queries, largest relative error 0: ok")
+
+    def test_the_librarys_answers_agree(self):
+        names = ["lora-qv", "houlsby", "op-mask", "lora-tokens"]
+        self.pack({name: (name, None) for name in names})
+        said = self.convert("verify", self.work / "out.pets", "--against", self.expected("tiny48", names)).stdout
+        for name in names:
+            self.assertRegex(said, f"{name}: \\d+ expected lines, largest relative error .*: ok")
+
+    def test_one_delta_scaled_by_a_hundredth_is_noticed(self):
+        scaled(PETS / "lora-qv", self.work / "scaled", "lora_B", 1.01)
+        expected = self.expected("tiny48", ["lora-qv"])
+        self.pack({"lora-qv": (f"{{path: {self.work}/scaled}}", None)})
+        result = self.convert("verify", self.work / "out.pets", "--against", expected, expect=1)
+        self.assertIn("lora-qv", result.stderr)
+        self.assertIn("FAILED", result.stdout)
+        self.convert("verify", self.work / "out.pets", "--against", expected, "--tolerance", "0.5")
+
+    def test_expected_lines_that_make_no_sense_are_named(self):
+        path = self.work / "expected.jsonl"
+        good = '{"task": "lora", "text": "a", "logits": [1, 2, 3]}'
+        for bad, part in (
+            ('{"task": "lora", "text": "a", "logits": [1, 2', ""),
+            ('{"task": "nobody", "text": "a", "logits": [1]}', "nobody"),
+            ('{"task": "lora", "text": "a"}', "logits"),
+            ('{"task": "lora", "text": "a", "logits": [1, 2]}', "[2]"),
+            ('{"task": "lora", "text": "a", "logits": [[1, 2, 3]]}', "[1, 3]"),
+            ('{"task": "lora", "text": "a", "logits": [1, "2", 3]}', "logits"),
+            ('{"task": "lora", "text": "a", "ids": [2, 3], "logits": [1, 2, 3]}', "ids"),
+            ('{"task": "lora", "ids": [2, 100000], "logits": [1, 2, 3]}', "100000"),
+            ('{"task": "lora", "ids": [2.5], "logits": [1, 2, 3]}', "ids"),
+            ('{"text": "a", "logits": [1, 2, 3]}', "task"),
+            ('{"task": "lora", "text": "a", "logits": [1, 2, 3], "label": 1}', "label"),
+        ):
+            path.write_text(good + "\n\n" + bad + "\n")
+            said = self.convert("verify", self.bundle, "--against", path, "--tolerance", "1e9", expect=1).stderr
+            self.assertIn("expected.jsonl:3", said)
+            self.assertIn(part, said)
+        self.assertIn("none.jsonl", self.convert("verify", self.bundle, "--against", self.work / "none.jsonl", expect=1).stderr)
+
+    def test_damage_is_named_and_the_other_tasks_are_checked(self):
+        data = bytearray(self.bundle.read_bytes())
+        data[-1] ^= 1  # in the last task
+        damaged = self.work / "damaged.pets"
+        damaged.write_bytes(data)
+        result = self.convert("verify", damaged, expect=1)
+        self.assertIn('task "embed"', result.stderr)
+        self.assertIn("lora:", result.stdout)
+        damaged.write_bytes(data[:-4096])
+        self.assertIn("truncated", self.convert("verify", damaged, expect=1).stderr)
+        self.assertIn("truncated", self.convert("inspect", damaged, expect=1).stderr)
+        damaged.write_bytes(b"not a bundle at all, but long enough to hold a header of sixty-four bytes")
+        self.assertIn("not a pets bundle", self.convert("inspect", damaged, expect=1).stderr)
+
+    # --- add
+
+    def add(self, tasks, expect=0, base=None, bundle=None):
+        path = manifest(self.work / "add.yaml", tasks, base=base)
+        return self.convert("add", bundle or self.bundle, path, "-o", self.work / "delta.pets", expect=expect).stderr
+
+    def test_a_delta_needs_no_base_directory(self):
+        names = ["lora-rslora", "pfeiffer", "ia3", "dora", "lora-pooler-target"]
+        self.add({name: (name, None) for name in names} | {"embed2": EMBEDDING})
+        info = self.inspect(self.work / "delta.pets")
+        self.assertIsNone(info["base"])
+        self.assertEqual(info["base_fingerprint"], self.inspect(self.bundle)["base_fingerprint"])
+        self.assertEqual(info["tasks"][0]["max_length"], 64)
+        said = self.convert("verify", self.work / "delta.pets", self.bundle).stdout
+        for name in (*names, *TASKS):
+            self.assertRegex(said, f"(?m)^{name}: ")
+        for source in ("tiny48", "tiny48-extra"):
+            expected = self.expected(source, names)
+            if expected.read_text():
+                self.convert("verify", self.bundle, self.work / "delta.pets", "--against", expected)
+
+    def test_a_delta_holds_the_segments_that_pack_writes(self):
+        def task_bytes(path):
+            data, info = path.read_bytes(), self.inspect(path)
+            return data[-info["tasks"][-1]["bytes"] :]
+
+        self.pack({"dora": ("dora", None)})
+        self.add({"dora": ("dora", None)})
+        self.assertEqual(task_bytes(self.work / "delta.pets"), task_bytes(self.work / "out.pets"))
+
+    def test_a_checkpoint_needs_the_base_directory(self):
+        self.pack({"embed": EMBEDDING}, base="bases/tiny48c")
+        bundle = self.work / "out.pets"
+        self.assertIn("base", self.add({"mask": ("ckpt-mask", None)}, bundle=bundle, expect=1))
+        self.assertFalse((self.work / "delta.pets").exists())
+        self.add({"mask": ("ckpt-mask", None)}, base="bases/tiny48c", bundle=bundle)
+        self.convert("verify", self.work / "delta.pets", bundle)
+
+    def test_a_base_that_is_another_is_refused(self):
+        said = self.add({"embed2": EMBEDDING}, base="bases/tiny64", expect=1)
+        self.assertIn(self.inspect(self.bundle)["base_fingerprint"], said)
+
+    def test_a_delta_is_no_base_and_cannot_be_verified_alone(self):
+        self.add({"embed2": EMBEDDING})
+        self.assertIn("delta bundle", self.add({"embed3": EMBEDDING}, bundle=self.work / "delta.pets", expect=1))
+        said = self.convert("verify", self.work / "delta.pets", expect=1).stderr
+        self.assertIn("name the base bundle beside it", said)
+        self.convert("inspect", self.work / "delta.pets")
+
+    def test_a_delta_may_replace_a_task(self):
+        self.add({"lora": ("lora-rslora", None)})
+        said = self.convert("verify", self.bundle, self.work / "delta.pets").stdout
+        self.assertEqual(said.count("lora:"), 1)
+
+    def test_a_delta_fits_the_same_base_in_another_precision(self):
+        self.pack({"lora": ("lora-qv", None)}, "--precision", "fp16")
+        self.add({"dora": ("dora", None)}, bundle=self.work / "out.pets")
+        self.convert("verify", self.work / "out.pets", self.work / "delta.pets")
+
+
+if __name__ == "__main__":
+    unittest.main()

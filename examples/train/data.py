@@ -74,20 +74,17 @@ def _package(name: str, cache: Path) -> Dataset:
     """The committed sample of packages, with texts from the distribution's index; rows that no longer match are left out."""
     with gzip.open(DATA / f"{name}.tsv.gz", "rt", encoding="utf-8") as lines:
         rows = [line.rstrip("\n").split("\t") for line in lines][1:]
-    labels = sorted({label for row in rows for label in row[3].split(",")})
-    multi = name == "package-works-with"
+    labels = sorted({row[3] for row in rows})
     parts, missing = {"train": [], "test": []}, []
     for split, package, digest, names in rows:
         text = _packages(cache).get(package, {}).get("text")
         if text is None or sources.text_hash(text) != digest:
             missing.append(f"{package} ({'not in the index' if text is None else 'its text changed'})")
             continue
-        chosen = names.split(",")
-        target = [float(label in chosen) for label in labels] if multi else labels.index(chosen[0])
-        parts[split].append((text, target))
+        parts[split].append((text, labels.index(names)))
     if missing:
         print(f"{name}: {len(missing)} of {len(rows)} rows no longer match and are left out: {', '.join(missing)}", file=sys.stderr)
-    return Dataset(name, "multilabel" if multi else "classification", labels, parts["train"], parts["test"])
+    return Dataset(name, "classification", labels, parts["train"], parts["test"])
 
 
 def load(name: str, cache: Path) -> Dataset:

@@ -62,12 +62,6 @@ DATASETS = {
         110, 50, False,
     ),
     "package-game": (game, 600, 300, False),
-    "package-works-with": (
-        by_tag("works-with::", {"text": "text", "audio": "audio", "image": "image", "image:raster": "image", "image:vector": "image",
-                                "mail": "mail", "file": "file", "db": "database", "video": "video", "archive": "archive",
-                                "software:source": "source code", "network-traffic": "network traffic"}),
-        1400, 600, True,
-    ),
 }
 
 

@@ -34,7 +34,7 @@ def _pfeiffer(**options):
 _QUICK = {"epochs": 4, "dropout": 0.0}
 FULL_OPTIONS = {
     f"package-{name}": {"epochs": 3, "lr": 2e-4, "dropout": 0.0}
-    for name in ("section", "interface", "written-in", "works-with", "game", "ecosystem")
+    for name in ("section", "interface", "written-in", "game", "ecosystem")
 }
 _ATTENTION = ["query", "key", "value", "attention.output.dense"]
 
@@ -57,7 +57,6 @@ TASKS = [
     Task("package-role", "package-role", "Pfeiffer 32, two-layer head", adapter, _pfeiffer(head={"layers": 2})),
     Task("package-interface", "package-interface", "Houlsby 16, head on the pooler", adapter, _houlsby(head={"layers": 1, "use_pooler": True}, **_QUICK)),
     Task("package-written-in", "package-written-in", "BitFit", bitfit, _QUICK),
-    Task("package-works-with", "package-works-with", "LoRA r=8 query, value", lora, {"lr": 2e-3, "head_lr": 5e-3, **_QUICK}),
     Task("package-game", "package-game", "MaskBert 5 %", maskbert, _QUICK),
     Task("package-ecosystem", "package-ecosystem", "diff-pruning 1 %", diff_pruning, {"dense_epochs": 1, "dense_lr": 2e-4, "epochs": 3, "dropout": 0.0}),
 ]  # fmt: skip

@@ -63,7 +63,7 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   Result(T value) noexcept(std::is_nothrow_move_constructible_v<T>) : has_value_(true) { ::new (&value_) T(std::move(value)); }
-  Result(Status status) noexcept : has_value_(false) { ::new (&status_) Status(status); }
+  Result(const Status& status) noexcept : has_value_(false) { ::new (&status_) Status(status); }
   Result(Result&& other) noexcept : has_value_(other.has_value_) {
     if (has_value_) {
       ::new (&value_) T(std::move(other.value_));

@@ -50,6 +50,11 @@ bool has_control_character(std::string_view text) {
   return false;
 }
 
-std::string in_quotes(std::string_view text) { return "`" + printable(text) + "`"; }
+std::string in_quotes(std::string_view text) {
+  std::string quoted = printable(text);
+  quoted.insert(quoted.begin(), '`');
+  quoted.push_back('`');
+  return quoted;
+}
 
 }  // namespace pets::converter

@@ -29,6 +29,7 @@ Status ModelRunner::run(std::span<const Query> queries, const OnAnswer& on_answe
 
 Status ModelRunner::answer(const std::string& task, std::vector<Golden>& goldens) {
   std::vector<Query> queries;
+  queries.reserve(goldens.size());
   for (const Golden& golden : goldens) queries.push_back(query_of(task, golden));
   Status failed;
   PETS_RETURN_IF_ERROR(run(queries, [&](size_t index, const Answer& answer) {

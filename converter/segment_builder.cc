@@ -8,9 +8,9 @@
 namespace pets::converter {
 
 SegmentBuilder::Handle SegmentBuilder::add_bytes(std::span<const std::byte> bytes, schema::DataType type, schema::Layout layout,
-                                                 Shape shape) {
+                                                 const Shape& shape) {
   payload_.resize(align_up(payload_.size(), schema::kTensorAlignment));
-  entries_.push_back({payload_.size(), bytes.size(), type, layout, std::move(shape), bundle::checksum(bytes)});
+  entries_.push_back({payload_.size(), bytes.size(), type, layout, shape, bundle::checksum(bytes)});
   payload_.insert(payload_.end(), bytes.begin(), bytes.end());
   return {entries_.size() - 1};
 }

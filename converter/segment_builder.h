@@ -26,8 +26,8 @@ class SegmentBuilder {
   };
 
   template <typename T>
-  Handle add(std::span<const T> values, schema::DataType type, Shape shape, schema::Layout layout = schema::Layout::kPlain) {
-    return add_bytes(std::as_bytes(values), type, layout, std::move(shape));
+  Handle add(std::span<const T> values, schema::DataType type, const Shape& shape, schema::Layout layout = schema::Layout::kPlain) {
+    return add_bytes(std::as_bytes(values), type, layout, shape);
   }
 
   /// Inside `finish` only: the schema's view of a tensor. The offset holds good for the metadata that is being written.
@@ -46,7 +46,7 @@ class SegmentBuilder {
     Shape shape;
     uint64_t checksum;
   };
-  Handle add_bytes(std::span<const std::byte> bytes, schema::DataType type, schema::Layout layout, Shape shape);
+  Handle add_bytes(std::span<const std::byte> bytes, schema::DataType type, schema::Layout layout, const Shape& shape);
 
   std::vector<Entry> entries_;
   std::vector<std::byte> payload_;

@@ -130,6 +130,7 @@ class ExpectedCheck {
 
   Status flush() {
     std::vector<Query> queries;
+    queries.reserve(pending_.size());
     for (const ExpectedLine& line : pending_) {
       queries.push_back(query_of(line.task, line.query));
       queries.back().has_ids = line.has_ids;

@@ -18,6 +18,7 @@ inline constexpr size_t kLanes = 4;
 inline constexpr int kRegisters = 16;
 struct FloatTag {};
 struct IntTag {};
+// NOLINTBEGIN(readability-identifier-naming,modernize-use-using): the names are Highway's
 typedef float V __attribute__((vector_size(16)));
 typedef int32_t I __attribute__((vector_size(16)));
 using M = I;  // lanes are all ones or all zeros
@@ -79,6 +80,8 @@ PETS_INLINE V load_halves(const uint16_t* p) {
   const I special = (magnitude >= 0x0F800000) & 0x7F800000;
   return BitCast(FloatTag(), scaled | special | ((h & 0x8000) << 16));
 }
+
+// NOLINTEND(readability-identifier-naming,modernize-use-using)
 
 }  // namespace plain
 namespace hn = plain;

@@ -13,6 +13,9 @@ namespace {
 
 using kernels::kStripRows;
 
+/// What a norm or an embedding sum costs a value, in multiply-adds.
+constexpr uint64_t kElementCost = 16;
+
 /// Collects the norm parameters of a strip's segments; neighbours with the same parameters become one.
 struct NormSegments {
   kernels::NormSegment items[kStripRows];
@@ -63,6 +66,17 @@ void EncoderBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, cons
     scratch.head[1] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);
     if (workers != nullptr) ::new (&workers[t]) WorkerScratch(scratch);
   }
+}
+
+uint64_t Encoder::linear_cost(LinearIndex index) const {
+  const LinearWeights& weights = base_.layer[0].linear[index];
+  return static_cast<uint64_t>(weights.out) * weights.in * kStripRows;
+}
+
+uint64_t Encoder::layer_cost() const {
+  uint64_t cost = 0;
+  for (const LinearIndex index : {kQuery, kKey, kValue, kAttentionOutput, kUp, kDown}) cost += linear_cost(index);
+  return cost;
 }
 
 void Encoder::embed(const PackedBatch& batch, const tokenizer::Token* tokens, uint32_t strip) const {
@@ -180,7 +194,7 @@ void Encoder::by_blocks(const PackedBatch& batch, const Work& work) const {
   const uint32_t strips = batch.strips();
   uint32_t blocks = (strips + kBlockStrips - 1) / kBlockStrips;
   blocks = std::min((blocks + threads - 1) / threads * threads, strips);
-  parallel_items(pool_, blocks, [&](uint32_t worker, uint32_t item) {
+  parallel_items(pool_, blocks, layer_cost() * strips / blocks, [&](uint32_t worker, uint32_t item) {
     const uint32_t begin = strips * item / blocks, end = strips * (item + 1) / blocks;
     work(Block{begin, end - begin, worker * kBlockStrips}, buffers_.workers[worker]);
   });
@@ -191,7 +205,8 @@ void Encoder::linear_by_panels(uint32_t layer, LinearIndex index, const PackedBa
   const uint32_t blocks = (strips + kBlockStrips - 1) / kBlockStrips;
   const uint32_t parts = std::max(1U, (2 * pool_.threads() + blocks - 1) / blocks);  // about two items a worker
   const RowGroups groups = batch.groups();
-  parallel_items(pool_, blocks * parts, [&](uint32_t worker, uint32_t item) {
+  const uint64_t cost = linear_cost(index) * strips / (static_cast<uint64_t>(blocks) * parts);
+  parallel_items(pool_, blocks * parts, cost, [&](uint32_t worker, uint32_t item) {
     const uint32_t begin = item / parts * kBlockStrips;
     const Block block{begin, std::min(kBlockStrips, strips - begin), begin};
     linear(layer, index, groups, block, {item % parts, parts}, buffers_.workers[worker]);
@@ -213,7 +228,7 @@ void Encoder::finish_layer_by_rows(uint32_t layer, const PackedBatch& batch) con
 
 void Encoder::finish_layer_by_panels(uint32_t layer, const PackedBatch& batch) const {
   const auto close = [&](SublayerIndex sublayer) {
-    parallel_items(pool_, batch.strips(), [&](uint32_t worker, uint32_t strip) {
+    parallel_items(pool_, batch.strips(), kElementCost * base_.hidden * kStripRows, [&](uint32_t worker, uint32_t strip) {
       close_sublayer(layer, sublayer, batch.groups(), {strip, 1, strip}, buffers_.workers[worker]);
     });
   };
@@ -230,7 +245,8 @@ void Encoder::run(const PackedBatch& batch, const tokenizer::Token* tokens) cons
   // Few strips: workers share each linear by its panels. Many: each worker takes blocks of rows through the whole layer, so that what a
   // block makes stays in its cache. Same chains, same bits.
   const bool few = pool_.threads() > 1 && batch.strips() <= pool_.threads() * kBlockStrips;
-  parallel_items(pool_, batch.strips(), [&](uint32_t, uint32_t strip) { embed(batch, tokens, strip); });
+  parallel_items(pool_, batch.strips(), kElementCost * base_.hidden * kStripRows,
+                 [&](uint32_t, uint32_t strip) { embed(batch, tokens, strip); });
   if (few) {
     for (const LinearIndex index : {kQuery, kKey, kValue}) linear_by_panels(0, index, batch);
   } else {
@@ -239,8 +255,12 @@ void Encoder::run(const PackedBatch& batch, const tokenizer::Token* tokens) cons
       for (const LinearIndex index : {kQuery, kKey, kValue}) linear(0, index, groups, block, {}, scratch);
     });
   }
+  uint64_t keys = 0;
+  for (const Sequence& sequence : batch.sequences()) keys += static_cast<uint64_t>(sequence.rows) * sequence.rows;
+  const uint32_t heads = batch.strips() * base_.heads;
+  const uint64_t attention_cost = 2 * keys * base_.hidden / heads;
   for (uint32_t layer = 0; layer < base_.layers; ++layer) {
-    parallel_items(pool_, batch.strips() * base_.heads, [&](uint32_t worker, uint32_t item) {
+    parallel_items(pool_, heads, attention_cost, [&](uint32_t worker, uint32_t item) {
       attend(batch, item / base_.heads, item % base_.heads, buffers_.workers[worker]);
     });
     few ? finish_layer_by_panels(layer, batch) : finish_layer_by_rows(layer, batch);

@@ -50,6 +50,9 @@ class Encoder {
   void run(const PackedBatch& batch, const tokenizer::Token* tokens) const;
 
  private:
+  /// Multiply-adds of one strip, roughly: what decides how many workers a region wakes.
+  uint64_t linear_cost(LinearIndex index) const;
+  uint64_t layer_cost() const;
   /// Strips [strip, strip + strips); their sublayer outputs lie at `slot` of the shared buffers.
   struct Block {
     uint32_t strip = 0, strips = 0, slot = 0;

@@ -142,13 +142,15 @@ void Heads::run(const PackedBatch& batch) const {
   buffers_.logit_begin[count] = logits;
 
   const uint32_t pooled_strips = strip_count(count);
-  parallel_items(pool_, pooled_strips, [&](uint32_t, uint32_t strip) {
+  const uint64_t pooler_cost = static_cast<uint64_t>(base_.hidden) * base_.hidden * kStripRows;
+  parallel_items(pool_, pooled_strips, any_pooler ? pooler_cost : 0, [&](uint32_t, uint32_t strip) {
     pool(batch, strip);
     if (any_pooler) base_pooler(strip);
   });
-  parallel_items(pool_, segments, [&](uint32_t worker, uint32_t item) { query_logits(buffers_.segments[item], encoder_.workers[worker]); });
+  parallel_items(pool_, segments, pooler_cost,
+                 [&](uint32_t worker, uint32_t item) { query_logits(buffers_.segments[item], encoder_.workers[worker]); });
   if (!any_tokens) return;
-  parallel_items(pool_, batch.strips(), [&](uint32_t worker, uint32_t strip) {
+  parallel_items(pool_, batch.strips(), pooler_cost / 8, [&](uint32_t worker, uint32_t strip) {
     for (const RowSegment& segment : batch.groups().of(strip)) {
       if (reads_tokens(*segment.task)) token_logits(batch, strip, segment, encoder_.workers[worker]);
     }

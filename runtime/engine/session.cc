@@ -182,7 +182,7 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
                            "the model and this session need %" PRIu64 " bytes (%zu of them for the session), the memory limit is %" PRIu64,
                            needed, counting.used(), limit);
     }
-    auto impl = std::make_unique<Impl>(model, capacity);
+    auto impl = std::make_unique<Impl>(std::move(model), capacity);
     PETS_ASSIGN_OR_RETURN(impl->block, memory::Block::allocate(counting.used()));
     internals.session_bytes += impl->block.size();
     memory::Arena arena(impl->block.data(), impl->block.size());

@@ -13,6 +13,7 @@
 #define PETS_TSAN 1
 #endif
 #endif
+// NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier): the sanitizer's names
 #ifdef PETS_TSAN
 // The packaged pthreadpool is not instrumented: tell ThreadSanitizer of the hand-over that its futexes and fences make.
 extern "C" void __tsan_acquire(void* address);
@@ -21,6 +22,7 @@ extern "C" void __tsan_release(void* address);
 static void __tsan_acquire(void*) {}
 static void __tsan_release(void*) {}
 #endif
+// NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier)
 
 namespace pets {
 namespace {

@@ -189,13 +189,15 @@ void Encoder::close_sublayer(uint32_t layer, SublayerIndex sublayer, const RowGr
 
 template <typename Work>
 void Encoder::by_blocks(const PackedBatch& batch, const Work& work) const {
-  // The number of blocks is a multiple of the workers where there are enough strips, so that none waits for another's last block.
+  // The number of blocks is a multiple of the workers where there are enough strips, so that none waits for another's last block; blocks
+  // begin at multiples of what a tile takes.
   const uint32_t threads = pool_.threads();
   const uint32_t strips = batch.strips();
+  const uint32_t units = (strips + kTileStrips - 1) / kTileStrips;
   uint32_t blocks = (strips + kBlockStrips - 1) / kBlockStrips;
-  blocks = std::min((blocks + threads - 1) / threads * threads, strips);
+  blocks = std::min((blocks + threads - 1) / threads * threads, units);
   parallel_items(pool_, blocks, layer_cost() * strips / blocks, [&](uint32_t worker, uint32_t item) {
-    const uint32_t begin = strips * item / blocks, end = strips * (item + 1) / blocks;
+    const uint32_t begin = units * item / blocks * kTileStrips, end = std::min(units * (item + 1) / blocks * kTileStrips, strips);
     work(Block{begin, end - begin, worker * kBlockStrips}, buffers_.workers[worker]);
   });
 }

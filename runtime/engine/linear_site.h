@@ -9,9 +9,11 @@
 
 namespace pets::engine {
 
+/// Strips of one AVX-512 tile; blocks are whole multiples of it where they can be.
+inline constexpr uint32_t kTileStrips = 3;
 /// Strips that one call works on at most: a weight panel is read once for all of them while it is in the L1 cache, and their
-/// activations stay in L2 (6 strips x 1,536 features x 64 B = 576 KiB for MiniLM's widest). A multiple of 3: the AVX-512 tile takes 3.
-inline constexpr uint32_t kBlockStrips = 6;
+/// activations stay in L2 (6 strips x 1,536 features x 64 B = 576 KiB for MiniLM's widest).
+inline constexpr uint32_t kBlockStrips = 2 * kTileStrips;
 
 /// Scratch of one worker for apply_linear.
 struct LinearScratch {

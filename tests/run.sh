@@ -14,15 +14,15 @@ sources=(schema kernels runtime converter examples benchmarks tests)
 
 # name, budget in seconds on two cores from clean, what it does
 stages=(
-  "packages  60  install the missing Debian/Ubuntu packages, fetch the real model"
-  "house     30  clang-format, include arrows, file sizes"
-  "build    270  build everything with optimization and assertions"
-  "tests    150  all tests and goldens"
-  "examples  60  quickstart on the real model, embedded application, installed library"
+  "packages  30  install the missing Debian/Ubuntu packages, fetch the real model"
+  "house     10  clang-format, include arrows, file sizes"
+  "build    250  build everything with optimization and assertions"
+  "tests     90  all tests and goldens"
+  "examples  40  quickstart on the real model, embedded application, installed library"
   "asan     330  build with AddressSanitizer and UBSan, all tests, parser line coverage"
   "tsan     110  build with ThreadSanitizer, session and hot-add tests"
   "fuzz     150  build the fuzz targets, run each over its floor of executions"
-  "tidy     260  clang-tidy over everything that is not a test"
+  "tidy     190  clang-tidy over everything that is not a test"
 )
 # target, executions at least, seconds at most, bytes of the longest input
 fuzzers=("bundle 30000 25 65536" "safetensors 60000 20 8192" "tokenizer 30000 25 4096" "json_lines 60000 20 4096")

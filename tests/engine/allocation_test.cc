@@ -1,61 +1,10 @@
 // After load, running allocates nothing: malloc and mmap are interposed for the whole process, worker threads and tokenizer included.
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <cerrno>
-
+#include "tests/testing_util/allocations.h"
 #include "tests/testing_util/random_model.h"
 
 #include "pets/pets.h"
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<int> allocations{0};
-
-void note() {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-}
-}  // namespace
-
-extern "C" {
-void* __libc_malloc(size_t size);
-void* __libc_calloc(size_t count, size_t size);
-void* __libc_realloc(void* pointer, size_t size);
-void* __libc_memalign(size_t alignment, size_t size);
-
-void* malloc(size_t size) {
-  note();
-  return __libc_malloc(size);
-}
-void* calloc(size_t count, size_t size) {
-  note();
-  return __libc_calloc(count, size);
-}
-void* realloc(void* pointer, size_t size) {
-  note();
-  return __libc_realloc(pointer, size);
-}
-void* memalign(size_t alignment, size_t size) {
-  note();
-  return __libc_memalign(alignment, size);
-}
-void* aligned_alloc(size_t alignment, size_t size) {
-  note();
-  return __libc_memalign(alignment, size);
-}
-int posix_memalign(void** out, size_t alignment, size_t size) {
-  note();
-  *out = __libc_memalign(alignment, size);
-  return *out == nullptr ? ENOMEM : 0;
-}
-void* mmap(void* address, size_t length, int protection, int flags, int file, off_t offset) {
-  note();
-  return reinterpret_cast<void*>(::syscall(SYS_mmap, address, length, protection, flags, file, offset));
-}
-}
 
 namespace pets {
 namespace {
@@ -63,11 +12,11 @@ namespace {
 using testing_util::kAllPetKinds;
 
 TEST(Allocation, TheInterposedFunctionsAreTheOnesInUse) {
-  counting = true;
+  testing_util::start_counting_allocations();
   void* block = ::operator new(64);
-  counting = false;
+  const int allocations = testing_util::stop_counting_allocations();
   ::operator delete(block);
-  EXPECT_GE(allocations.exchange(0), 1);
+  EXPECT_GE(allocations, 1);
 }
 
 TEST(Allocation, NothingIsAllocatedFromTheSecondBatchOn) {
@@ -109,10 +58,9 @@ TEST(Allocation, NothingIsAllocatedFromTheSecondBatchOn) {
   size_t answers = 0, failures = 0;
   const auto count = [&](size_t, const Answer& answer) { ++(answer.status ? answers : failures); };
   ASSERT_TRUE((*session)->run(queries, count));
-  allocations = 0;
-  counting = true;
+  testing_util::start_counting_allocations();
   const Status second = (*session)->run(queries, count);
-  counting = false;
+  const int allocations = testing_util::stop_counting_allocations();
   EXPECT_TRUE(second);
   EXPECT_EQ(allocations, 0);
   EXPECT_EQ(answers, 2 * 4 * tasks.size());

@@ -16,8 +16,8 @@
 namespace pets::kernels::PETS_SIMD_NAMESPACE {
 
 extern const KernelTable kKernels;
+// One translation unit an instruction set includes this. NOLINTNEXTLINE(misc-definitions-in-headers)
 const KernelTable kKernels = {
-    // NOLINT(misc-definitions-in-headers): one translation unit an instruction set
     PETS_SIMD_ISA, linear_panel, linear_continue,    masked_panel, sparse_tile, scale_features,  scale_bias,      add_strips,
     scale_strip,   blend,        broadcast_features, layer_norm,   activate,    attention_strip, embedding_strip, pool_rows,
 };

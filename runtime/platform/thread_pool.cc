@@ -45,30 +45,28 @@ class PthreadPool final : public ThreadPool {
       for (uint32_t i = 0; i < count; ++i) function(context, i);
       return;
     }
-    Job submitted{function, context, this};
-    __tsan_release(&start_);
+    Job submitted{function, context};
+    __tsan_release(&submitted);
     pthreadpool_parallelize_1d(
         pool_,
         [](void* argument, size_t index) {
           const Job* job = static_cast<Job*>(argument);
-          __tsan_acquire(&job->pool->start_);
+          __tsan_acquire(argument);
           job->function(job->context, static_cast<uint32_t>(index));
-          __tsan_release(&job->pool->end_);
+          __tsan_release(argument);
         },
         &submitted, count, flags_);
-    __tsan_acquire(&end_);
+    __tsan_acquire(&submitted);
   }
 
  private:
   struct Job {
     void (*function)(void*, uint32_t);
     void* context;
-    PthreadPool* pool;
   };
   pthreadpool_t pool_;
   uint32_t threads_;
   uint32_t flags_;
-  char start_ = 0, end_ = 0;  // addresses for ThreadSanitizer only
 };
 
 }  // namespace

@@ -309,7 +309,9 @@ class Program(unittest.TestCase):
         process = subprocess.Popen([RUN, self.bundle, "--input", str(source), "--output", os.devnull, "--threads", "1"], stderr=side)
         self.assertEqual(process.wait(120), 0)
         # Read while the other side is open: a terminal whose other side is closed is an input error.
-        drawn = os.read(terminal, 1 << 16).decode() if select.select([terminal], [], [], 0)[0] else ""
+        drawn = ""
+        while select.select([terminal], [], [], 0)[0]:  # a terminal hands out a few KiB at a time
+            drawn += os.read(terminal, 1 << 16).decode()
         os.close(side)
         os.close(terminal)
         if drawn:  # a fast machine ends before the first drawing

@@ -10,7 +10,7 @@
 namespace pets::converter {
 namespace {
 
-constexpr KeyUse kRead = KeyUse::kRead, kIrrelevant = KeyUse::kIrrelevant, kDefault = KeyUse::kDefault;
+constexpr KeyUse kIrrelevant = KeyUse::kIrrelevant, kDefault = KeyUse::kDefault;
 
 constexpr KeyRule kRules[] = {
     {"model_type"},

@@ -225,7 +225,11 @@ Result<tokenizer::AddedToken> ConfigReader::special_token(const std::string& pat
                          : name == "single_word" ? &token.single_word
                          : name == "special"     ? &token.special
                                                  : nullptr;
-    if (target == nullptr || !option.is_boolean()) return refuse(path, key + "." + name, option, "an option of a token");
+    if (target == nullptr || !option.is_boolean()) {
+      std::string place = key;
+      place.append(".").append(name);
+      return refuse(path, place, option, "an option of a token");
+    }
     *target = option.get<bool>();
   }
   return token;

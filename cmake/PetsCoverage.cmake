@@ -14,8 +14,8 @@ endfunction()
 if(PETS_COVERAGE)
   pets_measure_coverage(pets "${PROJECT_SOURCE_DIR}/runtime/bundle/*.cc" "${PROJECT_SOURCE_DIR}/runtime/tokenizer/*.cc")
   pets_measure_coverage(pets_converter
-    "${PROJECT_SOURCE_DIR}/converter/safetensors.cc" "${PROJECT_SOURCE_DIR}/converter/json_reader.cc"
-    "${PROJECT_SOURCE_DIR}/converter/manifest*.cc" "${PROJECT_SOURCE_DIR}/converter/tokenizer_reader.cc")
+    "${PROJECT_SOURCE_DIR}/converter/files/safetensors.cc" "${PROJECT_SOURCE_DIR}/converter/files/json_reader.cc"
+    "${PROJECT_SOURCE_DIR}/converter/manifest/manifest*.cc" "${PROJECT_SOURCE_DIR}/converter/tokenizer/*.cc")
   pets_measure_coverage(pets_cli
     "${PROJECT_SOURCE_DIR}/runtime/cli/json_scanner.cc" "${PROJECT_SOURCE_DIR}/runtime/cli/query_line.cc"
     "${PROJECT_SOURCE_DIR}/runtime/cli/line_reader.cc")

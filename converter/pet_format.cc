@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "converter/json_reader.h"
-#include "converter/message_text.h"
+#include "converter/files/json_reader.h"
+#include "converter/files/message_text.h"
 #include "converter/readers.h"
 #include "runtime/platform/check.h"
 

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "converter/base_model.h"
-#include "converter/operators.h"
+#include "converter/model/base_model.h"
+#include "converter/model/operators.h"
 #include "pets/status.h"
 
 namespace pets::converter {

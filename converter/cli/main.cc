@@ -6,12 +6,12 @@
 #include <optional>
 #include <string>
 
-#include "converter/console.h"
-#include "converter/inspect.h"
-#include "converter/manifest.h"
-#include "converter/pack.h"
-#include "converter/temporary_file.h"
-#include "converter/verify.h"
+#include "converter/cli/console.h"
+#include "converter/cli/inspect.h"
+#include "converter/cli/pack.h"
+#include "converter/cli/verify.h"
+#include "converter/files/temporary_file.h"
+#include "converter/manifest/manifest.h"
 #include "pets/version.h"
 
 namespace pets::converter {

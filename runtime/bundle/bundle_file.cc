@@ -9,6 +9,7 @@
 #include "runtime/bundle/text.h"
 #include "runtime/bundle/validate.h"
 #include "runtime/platform/check.h"
+#include "runtime/platform/utf8.h"
 #include "schema/bundle_format.h"
 
 namespace pets::bundle {
@@ -110,7 +111,7 @@ Result<std::vector<const schema::Segment*>> check_segments(const schema::Bundle&
     }
     const std::string_view name = task->name()->string_view();
     if (!names.insert(name).second) {
-      return Status::error(ErrorCode::kDamaged, "%s: two tasks are named \"%s\"", path, printable(name).c_str());
+      return Status::error(ErrorCode::kDamaged, "%s: two tasks are named \"%s\"", path, utf8::printable(name).c_str());
     }
     PETS_RETURN_IF_ERROR(check_extent(*task, header, path, "task \"" + std::string(name) + "\""));
     segments.push_back(task);

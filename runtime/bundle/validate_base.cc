@@ -3,6 +3,7 @@
 #include "runtime/bundle/text.h"
 #include "runtime/bundle/validate.h"
 #include "runtime/platform/check.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::bundle {
 namespace {
@@ -112,11 +113,11 @@ Status check_structure(SegmentChecker& checker, const schema::Base& base, std::s
   }
   if (base.architecture()->string_view() != "bert") {
     return checker.error(ErrorCode::kUnsupported, "architecture \"%s\", this build knows \"bert\"",
-                         printable(base.architecture()->string_view()).c_str());
+                         utf8::printable(base.architecture()->string_view()).c_str());
   }
   if (base.fingerprint()->string_view() != fingerprint) {
     return checker.error(ErrorCode::kMismatch, "its fingerprint is %s, the directory says %s",
-                         printable(base.fingerprint()->string_view()).c_str(), std::string(fingerprint).c_str());
+                         utf8::printable(base.fingerprint()->string_view()).c_str(), std::string(fingerprint).c_str());
   }
   PETS_RETURN_IF_ERROR(check_sizes(checker, base));
   *dimensions = {base.hidden(),     base.layers(),    base.heads(),       base.intermediate(),
@@ -140,7 +141,7 @@ LinearShape linear_shape(SiteKind kind, const Dimensions* dimensions) {
   return {hidden, hidden};
 }
 
-bool is_text(const flatbuffers::String* text) { return text != nullptr && is_valid_utf8(text->string_view()); }
+bool is_text(const flatbuffers::String* text) { return text != nullptr && utf8::is_valid(text->string_view()); }
 
 Status validate_linear(SegmentChecker& checker, const schema::Linear* linear, const TensorName& weight, const TensorName& bias,
                        const TensorSpec& spec) {

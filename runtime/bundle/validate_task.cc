@@ -1,6 +1,7 @@
 #include "runtime/bundle/text.h"
 #include "runtime/bundle/validate.h"
 #include "runtime/platform/check.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::bundle {
 namespace {
@@ -19,14 +20,14 @@ Status check_structure(SegmentChecker& checker, const schema::Task& task, std::s
                        const Dimensions* dimensions) {
   if (task.name() == nullptr || task.name()->string_view() != name) {
     return checker.error(ErrorCode::kDamaged, "the segment holds another task, \"%s\"",
-                         task.name() == nullptr ? "" : printable(task.name()->string_view()).c_str());
+                         task.name() == nullptr ? "" : utf8::printable(task.name()->string_view()).c_str());
   }
   if (!is_text(task.source()) || task.base_fingerprint() == nullptr) {
     return checker.error(ErrorCode::kDamaged, "its source or its base's fingerprint is missing");
   }
   if (task.base_fingerprint()->string_view() != fingerprint) {
     return checker.error(ErrorCode::kMismatch, "it belongs to base %s, the bundle's base is %s",
-                         printable(task.base_fingerprint()->string_view()).c_str(), std::string(fingerprint).c_str());
+                         utf8::printable(task.base_fingerprint()->string_view()).c_str(), std::string(fingerprint).c_str());
   }
   const uint64_t positions = dimensions == nullptr ? kAnySize : dimensions->positions;
   if (task.max_length() == 0 || task.max_length() > positions) {

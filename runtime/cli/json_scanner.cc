@@ -5,8 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "runtime/cli/utf8.h"
-#include "runtime/tokenizer/utf8.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::cli {
 namespace {
@@ -115,7 +114,7 @@ bool JsonScanner::scan_string(std::string_view name, bool decode, std::string_vi
     } else if (static_cast<unsigned char>(*at_) < 0x20) {
       return syntax_error("an escape in place of a control character");
     } else {
-      std::size_t bytes = utf8_sequence_length({at_, static_cast<std::size_t>(end_ - at_)});
+      std::size_t bytes = utf8::sequence_length({at_, static_cast<std::size_t>(end_ - at_)});
       if (bytes == 0) {
         content_error(decode ? fmt::format("invalid UTF-8 in {} at byte {} (byte {} of the line)", name, out - start, offset())
                              : fmt::format("invalid UTF-8 in {} at byte {} of the line", name, offset()));
@@ -179,14 +178,14 @@ bool JsonScanner::scan_escape(std::string_view name, char*& out, bool decode) {
         content_error(fmt::format("lone surrogate \\u{:04x} in {} at byte {} of the line", code, name, start));
         code = 0xFFFD;
       }
-      if (decode) out += tokenizer::utf8::encode(code, out);
+      if (decode) out += utf8::encode(code, out);
       return true;
     }
     default:
       return syntax_error("one of \"\\/bfnrtu after a backslash");
   }
   ++at_;
-  if (decode) out += tokenizer::utf8::encode(code, out);
+  if (decode) out += utf8::encode(code, out);
   return true;
 }
 

@@ -6,7 +6,7 @@
 #include <array>
 #include <charconv>
 
-#include "runtime/cli/utf8.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::cli {
 namespace {
@@ -35,7 +35,7 @@ void write_json_string(Output& out, std::string_view text) {
     std::size_t plain = 0;
     std::size_t bytes = 0;
     while (plain < text.size() && text[plain] != '"' && text[plain] != '\\' && static_cast<unsigned char>(text[plain]) >= 0x20 &&
-           (bytes = utf8_sequence_length(text.substr(plain, 4))) != 0) {
+           (bytes = utf8::sequence_length(text.substr(plain, 4))) != 0) {
       plain += bytes;
     }
     out.append(text.substr(0, plain));
@@ -180,7 +180,7 @@ void JsonLinesWriter::write_multi_label(const TaskInfo& task, const Answer& answ
 void JsonLinesWriter::write_tokens(const TaskInfo& task, const QueryLine& line, const Answer& answer) {
   char buffer[24];
   const std::size_t labels = answer.tokens.empty() ? 0 : answer.logits.size() / answer.tokens.size();
-  std::array<CodePointCounter, 2> counters{CodePointCounter(line.text), CodePointCounter(line.text_pair)};
+  std::array<utf8::CodePointCounter, 2> counters{utf8::CodePointCounter(line.text), utf8::CodePointCounter(line.text_pair)};
   out_.append(",\"tokens\":[");
   bool first = true;
   for (std::size_t t = 0; labels != 0 && t < answer.tokens.size(); ++t) {
@@ -191,7 +191,7 @@ void JsonLinesWriter::write_tokens(const TaskInfo& task, const QueryLine& line, 
     const std::string_view text = token.segment == 0 ? line.text : line.text_pair;
     const std::size_t start = std::min<std::size_t>(token.start, text.size());
     const std::size_t end = std::clamp<std::size_t>(token.end, start, text.size());
-    CodePointCounter& counter = counters[token.segment == 0 ? 0 : 1];
+    utf8::CodePointCounter& counter = counters[token.segment == 0 ? 0 : 1];
     out_.append("{\"start\":");
     write_json_integer(out_, counter.before(start));
     out_.append(",\"end\":");
@@ -215,7 +215,7 @@ void JsonLinesWriter::write_span(const QueryLine& line, const AnswerSpan& span) 
   }
   const std::size_t start = std::min<std::size_t>(span.start, line.text_pair.size());
   const std::size_t end = std::clamp<std::size_t>(span.end, start, line.text_pair.size());
-  CodePointCounter counter(line.text_pair);
+  utf8::CodePointCounter counter(line.text_pair);
   out_.append(",\"answer\":{\"text\":");
   write_json_string(out_, line.text_pair.substr(start, end - start));
   out_.append(",\"start\":");

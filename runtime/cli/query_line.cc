@@ -7,7 +7,7 @@
 #include <system_error>
 
 #include "runtime/cli/json_scanner.h"
-#include "runtime/cli/utf8.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::cli {
 namespace {
@@ -79,7 +79,7 @@ bool read_member(JsonScanner& scanner, unsigned& seen, QueryLine& line, std::vec
   if (!scanner.expect(':', "':'")) return false;
   const std::optional<Key> key = find_key(name);
   if (!key) {
-    scanner.content_error(fmt::format("unknown key \"{}{}\" (known: id, task, text, text_pair, ids)", utf8_prefix(name, kMaxQuotedKey),
+    scanner.content_error(fmt::format("unknown key \"{}{}\" (known: id, task, text, text_pair, ids)", utf8::prefix(name, kMaxQuotedKey),
                                       name.size() > kMaxQuotedKey ? "..." : ""));
     return skip_value(scanner, "an unknown key");
   }

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "runtime/cli/utf8.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::cli {
 namespace {
@@ -22,7 +22,7 @@ struct Glyph {
 // The character that `text`, not empty, starts with.
 Glyph first_glyph(std::string_view text) {
   Glyph glyph;
-  glyph.bytes = utf8_sequence_length(text.substr(0, 4));
+  glyph.bytes = utf8::sequence_length(text.substr(0, 4));
   if (glyph.bytes == 0) return {1, 1, false};
   utf8proc_int32_t code = 0;
   utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(glyph.bytes), &code);
@@ -153,8 +153,8 @@ void TableWriter::write_header() {
 
 void TableWriter::write_left_columns(const QueryLine& line) {
   write_header();
-  std::string text(utf8_prefix(line.text, 4 * layout_.text + 16));
-  if (line.has_text_pair) text += fmt::format(" | {}", utf8_prefix(line.text_pair, 4 * layout_.text + 16));
+  std::string text(utf8::prefix(line.text, 4 * layout_.text + 16));
+  if (line.has_text_pair) text += fmt::format(" | {}", utf8::prefix(line.text_pair, 4 * layout_.text + 16));
   if (line.has_ids) text = fmt::format("({} token ids)", line.ids_count);
   out_.append(fit(line.task.empty() ? "-" : line.task, layout_.task, true));
   out_.append("  ");

@@ -40,7 +40,8 @@ MappedFile::~MappedFile() {
 }
 
 Result<MappedFile> MappedFile::open(const char* path, bool copy) noexcept {
-  const Descriptor file{::open(path, O_RDONLY | O_CLOEXEC)};
+  // O_NONBLOCK: a pipe without a writer is refused below rather than waited for. It changes nothing for a regular file.
+  const Descriptor file{::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) return io_error(path, "open");
   struct stat information {};
   if (::fstat(file.fd, &information) != 0) return io_error(path, "stat");

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "runtime/tokenizer/utf8.h"
+#include "runtime/platform/utf8.h"
 #include "schema/bundle_generated.h"
 
 namespace pets::tokenizer {

@@ -1,6 +1,6 @@
 #include "runtime/tokenizer/combining_run.h"
 
-#include "runtime/tokenizer/utf8.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::tokenizer {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/platform/utf8.h"
 #include "runtime/tokenizer/unicode.h"
-#include "runtime/tokenizer/utf8.h"
 #include "schema/bundle_generated.h"
 
 namespace pets::tokenizer {

@@ -6,8 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "runtime/platform/utf8.h"
 #include "runtime/tokenizer/added_tokens.h"
-#include "runtime/tokenizer/utf8.h"
 #include "runtime/tokenizer/vocabulary.h"
 
 namespace pets::tokenizer {

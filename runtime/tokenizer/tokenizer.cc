@@ -4,9 +4,9 @@
 #include <cstring>
 
 #include "runtime/platform/check.h"
+#include "runtime/platform/utf8.h"
 #include "runtime/tokenizer/part_encoder.h"
 #include "runtime/tokenizer/truncation.h"
-#include "runtime/tokenizer/utf8.h"
 #include "schema/bundle_generated.h"
 
 namespace pets::tokenizer {

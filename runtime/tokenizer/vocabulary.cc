@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "runtime/platform/check.h"
-#include "runtime/tokenizer/utf8.h"
+#include "runtime/platform/utf8.h"
 #include "schema/bundle_generated.h"
 
 namespace pets::tokenizer {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "runtime/tokenizer/utf8.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::tokenizer {
 

@@ -5,8 +5,8 @@
 
 #include "tests/bundle/fixture.h"
 
-#include "converter/bundle_base.h"
-#include "converter/fingerprint.h"
+#include "converter/bundle/bundle_base.h"
+#include "converter/model/fingerprint.h"
 #include "kernels/gemm/panel_layout.h"
 
 namespace pets::bundle_test {

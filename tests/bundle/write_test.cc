@@ -11,7 +11,7 @@
 
 #include "tests/bundle/fixture.h"
 
-#include "converter/temporary_file.h"
+#include "converter/files/temporary_file.h"
 
 namespace pets::bundle_test {
 namespace {

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "runtime/cli/query_line.h"
-#include "runtime/cli/utf8.h"
 
 namespace pets::cli {
 namespace {
@@ -161,24 +160,6 @@ TEST(QueryLine, BlankLines) {
   EXPECT_TRUE(is_blank(""));
   EXPECT_TRUE(is_blank(" \t\r"));
   EXPECT_FALSE(is_blank(" x"));
-}
-
-TEST(Utf8, CountsCodePointsInAnyOrder) {
-  CodePointCounter counter("a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80z");
-  EXPECT_EQ(counter.before(0), 0U);
-  EXPECT_EQ(counter.before(3), 2U);
-  EXPECT_EQ(counter.before(10), 4U);
-  EXPECT_EQ(counter.before(99), 5U);
-  EXPECT_EQ(counter.before(1), 1U);
-}
-
-TEST(Utf8, AcceptsWhatRfc3629DoesAndNothingElse) {
-  EXPECT_EQ(utf8_sequence_length("\xF4\x8F\xBF\xBF"), 4U);
-  EXPECT_EQ(utf8_sequence_length("\xED\x9F\xBF"), 3U);
-  for (const std::string_view bad : {"\x80", "\xC1\xBF", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80",
-                                     "\xF5\x80\x80\x80", "\xC3", "\xE2\x82", "\xF0\x9F\x98", "\xC3\x28"}) {
-    EXPECT_EQ(utf8_sequence_length(bad), 0U);
-  }
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "tests/converter/files/safetensors_builder.h"
 #include "tests/converter/result_matchers.h"
-#include "tests/converter/safetensors_builder.h"
 #include "tests/converter/temporary_directory.h"
 
 #include "converter/readers.h"

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <span>
 
-#include "converter/safetensors.h"
+#include "converter/files/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using pets::converter::SafetensorsFile;

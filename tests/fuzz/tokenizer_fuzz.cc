@@ -10,7 +10,7 @@
 
 #include "tests/tokenizer/bundled_tokenizer.h"
 
-#include "runtime/tokenizer/utf8.h"
+#include "runtime/platform/utf8.h"
 
 namespace {
 

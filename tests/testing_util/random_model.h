@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "converter/base_model.h"
-#include "converter/bundle_writer.h"
-#include "converter/operators.h"
+#include "converter/bundle/bundle_writer.h"
+#include "converter/model/base_model.h"
+#include "converter/model/operators.h"
 
 namespace pets::testing_util {
 

@@ -11,8 +11,8 @@
 #include "tests/tokenizer/bundled_tokenizer.h"
 #include "tests/tokenizer/golden_files.h"
 
-#include "converter/tokenizer_reader.h"
-#include "runtime/tokenizer/utf8.h"
+#include "converter/tokenizer/tokenizer_reader.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::tokenizer::testing {
 namespace {

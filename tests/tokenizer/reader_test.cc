@@ -11,7 +11,7 @@
 
 #include "tests/tokenizer/bundled_tokenizer.h"
 
-#include "converter/tokenizer_reader.h"
+#include "converter/tokenizer/tokenizer_reader.h"
 
 namespace pets::tokenizer::testing {
 namespace {

@@ -11,8 +11,8 @@
 
 #include "tests/tokenizer/golden_files.h"
 
+#include "runtime/platform/utf8.h"
 #include "runtime/tokenizer/tables.h"
-#include "runtime/tokenizer/utf8.h"
 
 namespace pets::tokenizer::testing {
 namespace {
@@ -153,31 +153,6 @@ TEST(Unicode, MarksAtTheStartOfTheTextHaveNoStarter) {
 
 TEST(Unicode, ControlCharactersBetweenMarksDoNotEndTheSequence) {
   EXPECT_EQ(normalize("a\u302E\x01\U0001D165", {true, true, true, true}), "a\U0001D165\u302E");
-}
-
-TEST(Utf8, FindsTheFirstByteOfWhatIsNotUtf8) {
-  EXPECT_EQ(utf8::find_invalid(""), utf8::kValid);
-  EXPECT_EQ(utf8::find_invalid("plain \u00E9 \u4E2D \U0001F600"), utf8::kValid);
-  EXPECT_EQ(utf8::find_invalid("0123456789\x80"), 10u);
-  EXPECT_EQ(utf8::find_invalid("ab\xC0\x80"), 2u);          // overlong
-  EXPECT_EQ(utf8::find_invalid("ab\xE0\x9F\xBF"), 2u);      // overlong
-  EXPECT_EQ(utf8::find_invalid("ab\xF0\x8F\xBF\xBF"), 2u);  // overlong
-  EXPECT_EQ(utf8::find_invalid("abc\xED\xA0\x80"), 3u);     // a surrogate
-  EXPECT_EQ(utf8::find_invalid("\xF4\x90\x80\x80"), 0u);    // beyond U+10FFFF
-  EXPECT_EQ(utf8::find_invalid("\xF4\x8F\xBF\xBF"), utf8::kValid);
-  EXPECT_EQ(utf8::find_invalid("abcdefgh\xE4\xB8"), 8u);  // cut
-  EXPECT_EQ(utf8::find_invalid("\xFF"), 0u);
-}
-
-TEST(Utf8, EveryCodePointRoundTrips) {
-  for (char32_t code = 0; code < 0x110000; ++code) {
-    if (is_surrogate(code)) continue;
-    const std::string text = to_utf8(code);
-    uint32_t position = 0;
-    ASSERT_EQ(utf8::next(text.data(), position), code);
-    ASSERT_EQ(position, text.size());
-    ASSERT_TRUE(utf8::is_valid(text));
-  }
 }
 
 }  // namespace

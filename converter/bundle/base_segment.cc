@@ -1,0 +1,154 @@
+// Packs the base: every linear in panels, in the precision asked for; tables, vectors and the tokenizer as they are.
+#include "converter/bundle/bundle_writer.h"
+#include "converter/bundle/pack_tensors.h"
+#include "runtime/platform/check.h"
+#include "runtime/tokenizer/tables.h"
+
+namespace pets::converter {
+namespace {
+
+struct NormHandles {
+  TensorHandle gamma, beta;
+};
+struct LayerHandles {
+  LinearHandles query, key, value, attention_output, up, down;
+  NormHandles attention_norm, ffn_norm;
+};
+
+class BaseSegmentWriter {
+ public:
+  BaseSegmentWriter(const BaseModel& base, Precision precision) : base_(base), precision_(precision) {}
+
+  Result<SegmentImage> write() {
+    PETS_RETURN_IF_ERROR(add_tensors());
+    return builder_.finish("", [this] { write_metadata(); });
+  }
+
+ private:
+  // ---- tensors
+  Status add_tensors() {
+    word_ = add_table(builder_, base_.word_embeddings);
+    position_ = add_table(builder_, base_.position_embeddings);
+    token_type_ = add_table(builder_, base_.token_type_embeddings);
+    embeddings_norm_ = add_norm(base_.embeddings_norm);
+    layers_.resize(base_.encoder.size());
+    for (size_t i = 0; i < base_.encoder.size(); ++i) PETS_RETURN_IF_ERROR(add_layer(static_cast<uint32_t>(i)));
+    // The pooler stays in float32: it runs on one row a query, so half the bytes would buy nothing and cost a third of the drift.
+    if (base_.pooler) pooler_ = {add_panels(builder_, base_.pooler->weight), add_vector(builder_, base_.pooler->bias)};
+    if (base_.has_tokenizer) {
+      const tokenizer::WordPieceArrays arrays = tokenizer::build_arrays(base_.tokenizer.tables.vocabulary);
+      vocabulary_bytes_ = builder_.add(std::span<const uint8_t>(arrays.bytes), schema::DataType::kUInt8, {arrays.bytes.size()});
+      vocabulary_offsets_ = add_u32(builder_, arrays.offsets);
+      vocabulary_slots_ = add_u32(builder_, arrays.slots);
+    }
+    return {};
+  }
+
+  Status add_layer(uint32_t index) {
+    const LayerWeights& source = base_.encoder[index];
+    LayerHandles& target = layers_[index];
+    PETS_RETURN_IF_ERROR(add_linear(source.query, {SiteKind::kAttentionQuery, index}, &target.query));
+    PETS_RETURN_IF_ERROR(add_linear(source.key, {SiteKind::kAttentionKey, index}, &target.key));
+    PETS_RETURN_IF_ERROR(add_linear(source.value, {SiteKind::kAttentionValue, index}, &target.value));
+    PETS_RETURN_IF_ERROR(add_linear(source.attention_output, {SiteKind::kAttentionOutput, index}, &target.attention_output));
+    target.attention_norm = add_norm(source.attention_norm);
+    PETS_RETURN_IF_ERROR(add_linear(source.up, {SiteKind::kFfnUp, index}, &target.up));
+    PETS_RETURN_IF_ERROR(add_linear(source.down, {SiteKind::kFfnDown, index}, &target.down));
+    target.ffn_norm = add_norm(source.ffn_norm);
+    return {};
+  }
+
+  Status add_linear(const LinearWeights& linear, Site site, LinearHandles* handles) {
+    if (precision_ == Precision::kFloat16) {
+      PETS_ASSIGN_OR_RETURN(handles->weight, add_half_panels(builder_, linear.weight, base_.source + ": " + schema::site_name(site)));
+    } else {
+      handles->weight = add_panels(builder_, linear.weight);
+    }
+    handles->bias = add_vector(builder_, linear.bias);
+    return {};
+  }
+
+  NormHandles add_norm(const NormWeights& norm) { return {add_vector(builder_, norm.gamma), add_vector(builder_, norm.beta)}; }
+
+  // ---- metadata
+  flatbuffers::Offset<schema::Linear> describe(const LinearHandles& linear) {
+    const auto weight = builder_.describe(linear.weight);
+    const auto bias = builder_.describe(linear.bias);
+    return schema::CreateLinear(builder_.metadata(), weight, bias);
+  }
+  flatbuffers::Offset<schema::Norm> describe(const NormHandles& norm) {
+    const auto gamma = builder_.describe(norm.gamma);
+    const auto beta = builder_.describe(norm.beta);
+    return schema::CreateNorm(builder_.metadata(), gamma, beta);
+  }
+  flatbuffers::Offset<schema::Layer> describe(const LayerHandles& layer) {
+    const auto query = describe(layer.query);
+    const auto key = describe(layer.key);
+    const auto value = describe(layer.value);
+    const auto attention_output = describe(layer.attention_output);
+    const auto attention_norm = describe(layer.attention_norm);
+    const auto up = describe(layer.up);
+    const auto down = describe(layer.down);
+    const auto ffn_norm = describe(layer.ffn_norm);
+    return schema::CreateLayer(builder_.metadata(), query, key, value, attention_output, attention_norm, up, down, ffn_norm);
+  }
+
+  flatbuffers::Offset<schema::WordPiece> describe_tokenizer() {
+    flatbuffers::FlatBufferBuilder& metadata = builder_.metadata();
+    const tokenizer::WordPieceTables& tables = base_.tokenizer.tables;
+    std::vector<flatbuffers::Offset<schema::AddedToken>> added;
+    for (const tokenizer::AddedToken& token : tables.added_tokens) {
+      added.push_back(schema::CreateAddedToken(metadata, token.id, metadata.CreateString(token.content), token.special, token.normalized,
+                                               token.lstrip, token.rstrip, token.single_word));
+    }
+    const auto bytes = builder_.describe(vocabulary_bytes_);
+    const auto offsets = builder_.describe(vocabulary_offsets_);
+    const auto slots = builder_.describe(vocabulary_slots_);
+    const auto prefix = metadata.CreateString(tables.continuation_prefix);
+    const auto added_tokens = metadata.CreateVector(added);
+    return schema::CreateWordPiece(metadata, bytes, offsets, slots, tables.unknown_id, tables.class_id, tables.separator_id, prefix,
+                                   tables.max_characters_per_word, tables.clean_text, tables.handle_chinese_characters, tables.lowercase,
+                                   tables.strip_accents, added_tokens);
+  }
+
+  void write_metadata() {
+    flatbuffers::FlatBufferBuilder& metadata = builder_.metadata();
+    const auto architecture = metadata.CreateString("bert");
+    const auto fingerprint = metadata.CreateString(base_.fingerprint);
+    const auto source = metadata.CreateString(base_.source);
+    const auto word = builder_.describe(word_);
+    const auto position = builder_.describe(position_);
+    const auto token_type = builder_.describe(token_type_);
+    const auto embeddings_norm = describe(embeddings_norm_);
+    std::vector<flatbuffers::Offset<schema::Layer>> layers;
+    for (const LayerHandles& layer : layers_) layers.push_back(describe(layer));
+    const auto encoder = metadata.CreateVector(layers);
+    flatbuffers::Offset<schema::Linear> pooler;
+    if (base_.pooler) pooler = describe(pooler_);
+    flatbuffers::Offset<schema::WordPiece> tokenizer;
+    if (base_.has_tokenizer) tokenizer = describe_tokenizer();
+    metadata.Finish(schema::CreateBase(metadata, architecture, fingerprint, source, base_.hidden, base_.layers, base_.heads,
+                                       base_.intermediate, base_.vocabulary, base_.positions, base_.token_types, base_.norm_epsilon,
+                                       base_.activation, word, position, token_type, embeddings_norm, encoder, pooler, tokenizer,
+                                       base_.pad_id, default_max_length(base_)));
+  }
+
+  const BaseModel& base_;
+  Precision precision_;
+  SegmentBuilder builder_;
+  TensorHandle word_, position_, token_type_, vocabulary_bytes_, vocabulary_offsets_, vocabulary_slots_;
+  NormHandles embeddings_norm_;
+  LinearHandles pooler_;
+  std::vector<LayerHandles> layers_;
+};
+
+}  // namespace
+
+uint32_t default_max_length(const BaseModel& base) {
+  const uint64_t longest = base.tokenizer.model_max_length;
+  return longest == 0 || longest > base.positions ? base.positions : static_cast<uint32_t>(longest);
+}
+
+Result<SegmentImage> make_base_segment(const BaseModel& base, Precision precision) { return BaseSegmentWriter(base, precision).write(); }
+
+}  // namespace pets::converter

@@ -52,9 +52,11 @@ ReplacedRowsOperator replaced_rows(const Difference& difference, uint64_t column
   return result;
 }
 
-SparseOperator sparse_difference(const Difference& difference, uint64_t in) {
+/// The changes as additions; with `beside_mask` without those that the mask makes 0.
+SparseOperator sparse_difference(const Difference& difference, uint64_t in, bool beside_mask) {
   SparseOperator sparse;
   for (const uint64_t index : difference.changed) {
+    if (beside_mask && difference.own[index] == 0) continue;
     sparse.out.push_back(static_cast<uint32_t>(index / in));
     sparse.in.push_back(static_cast<uint32_t>(index % in));
     sparse.values.push_back(static_cast<float>(static_cast<double>(difference.own[index]) - static_cast<double>(difference.base[index])));
@@ -70,6 +72,7 @@ MaskOperator mask_of(const Difference& difference, uint64_t out, uint64_t in) {
       mask.bits[o * row_bytes + i / 8] = static_cast<uint8_t>(mask.bits[o * row_bytes + i / 8] | (1U << (i % 8)));
   }
   for (const uint64_t index : difference.changed) {
+    if (difference.own[index] != 0) continue;
     uint8_t& byte = mask.bits[index / in * row_bytes + index % in / 8];
     byte = static_cast<uint8_t>(byte & ~(1U << (index % in % 8)));
   }
@@ -95,10 +98,14 @@ Status add_weight(const StoredTensor& stored, Place place, const Difference& dif
                   const DifferenceOptions& options, OperatorSet& operators, DifferenceReport& report) {
   const uint64_t out = shape[0], in = shape[1], changed = difference.changed.size();
   SiteOperators& site = operators.at(place.site);
+  const auto few = [&](uint64_t count) { return static_cast<double>(count) <= kMaxChangedShare * static_cast<double>(out * in); };
   if (difference.zeroed == changed) {
     site.mask = mask_of(difference, out, in);
-  } else if (static_cast<double>(changed) <= kMaxChangedShare * static_cast<double>(out * in)) {
-    site.sparse = sparse_difference(difference, in);
+  } else if (few(changed)) {
+    site.sparse = sparse_difference(difference, in, false);
+  } else if (few(changed - difference.zeroed)) {
+    site.mask = mask_of(difference, out, in);
+    site.sparse = sparse_difference(difference, in, true);
   } else if (options.as_low_rank) {
     site.low_rank = approximate(difference, place, out, in, options.rank, report);
   } else {
@@ -128,7 +135,8 @@ Status add_difference(const BaseModel& base, Place place, const StoredTensor& st
                       OperatorSet& operators, DifferenceReport& report) {
   const std::vector<uint64_t> shape = shape_of_place(base, place);
   const std::vector<float>& before = *values_of_place(base, place);
-  PETS_ASSIGN_OR_RETURN(std::vector<float> own, floats_restored_from(before, stored, shape));
+  PETS_ASSIGN_OR_RETURN(std::vector<float> own,
+                        options.restore_rounded ? floats_restored_from(before, stored, shape) : floats_of_shape(stored, shape));
   const Difference difference = find_difference(before, own);
   if (difference.changed.empty()) return Status::ok();
 

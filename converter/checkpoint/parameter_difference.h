@@ -21,6 +21,8 @@ struct DifferenceOptions {
   bool as_low_rank = false;  // a dense difference of a linear's weight is approximated
   uint32_t rank = 0;
   const char* advice = "";  // ends the refusal of a dense difference: what to do instead
+  /// A checkpoint of a narrower type holds every parameter, most of them untrained: see `floats_restored_from`.
+  bool restore_rounded = true;
 };
 
 /// What approximation cost, over all weights that were approximated.
@@ -31,9 +33,9 @@ struct DifferenceReport {
   uint64_t approximated = 0;
 };
 
-/// Compares the stored parameter with the base's (`floats_restored_from`). Adds nothing where they are equal; else a bias, a norm, a
-/// mask (every change is to exactly 0), a sparse difference, replaced rows, or with `as_low_rank` a low rank. A dense difference is refused
-/// with its size.
+/// Compares the stored parameter with the base's. Adds nothing where they are equal; else a bias, a norm, a mask (every change is to
+/// exactly 0), a sparse difference, a mask for the zeros and a sparse difference for the few other changes, replaced rows, or with
+/// `as_low_rank` a low rank. A dense difference is refused with its size.
 Status add_difference(const BaseModel& base, Place place, const StoredTensor& stored, const DifferenceOptions& options,
                       OperatorSet& operators, DifferenceReport& report);
 

@@ -119,6 +119,27 @@ TEST(Checkpoint, ZeroedWeightsAreAMaskHoweverMany) {
   }
 }
 
+TEST(Checkpoint, ManyZeroedWeightsBesideFewChangedOnesAreAMaskAndASparseDifference) {
+  Checkpoint checkpoint;
+  checkpoint.change(kQuery, [](auto& values) {
+    for (size_t i = 0; i < values.size(); i += 2) values[i] = 0;
+    values[47 * 48 + 1] += 0.5F;
+    values[101] -= 0.25F;
+  });
+  const auto task = checkpoint.read();
+  ASSERT_TRUE(is_ok(task));
+  EXPECT_EQ(task->source, "checkpoint: sparse, mask");
+  const auto* mask = find_operator<MaskOperator>(*task, "layer.0.attention.query");
+  ASSERT_NE(mask, nullptr);
+  EXPECT_EQ(mask->bits, std::vector<uint8_t>(48 * 6, 0xAA));  // what changed is kept, and added to
+  const auto* sparse = find_operator<SparseOperator>(*task, "layer.0.attention.query");
+  ASSERT_NE(sparse, nullptr);
+  EXPECT_EQ(sparse->out, (std::vector<uint32_t>{2, 47}));
+  EXPECT_EQ(sparse->in, (std::vector<uint32_t>{5, 1}));
+  EXPECT_FLOAT_EQ(sparse->values[0], -0.25F);
+  EXPECT_FLOAT_EQ(sparse->values[1], 0.5F);
+}
+
 TEST(Checkpoint, ChangedEmbeddingRowsAreReplaced) {
   Checkpoint checkpoint;
   checkpoint.change("embeddings.word_embeddings.weight", [](auto& values) {

@@ -45,8 +45,8 @@ Status read_encoder_module(const BaseModel& base, const PeftConfig& config, cons
   }
   const LinearWeights* linear = base.linear(site);
   if (linear == nullptr && has_adapter(module)) return peft_tensor_error(any_tensor(module), "acts on a module that is no linear layer");
-  // Saved whole (modules_to_save), or a norm's parameters: kept as far as they differ from the base's.
-  const DifferenceOptions options{false, 0, "train it as a LoRA, or leave it out of modules_to_save"};
+  // Saved whole (modules_to_save), or a norm's parameters: peft loads what the file holds, in whatever type, so nothing is restored.
+  const DifferenceOptions options{false, 0, "train it as a LoRA, or leave it out of modules_to_save", false};
   DifferenceReport report;
   if (const StoredTensor* weight = module.find(PeftPart::kWeight)) {
     if (has_adapter(module)) return peft_tensor_error(*weight, "replaces a weight that an adapter acts on too");
@@ -100,7 +100,9 @@ Result<HeadSpec> read_head(const BaseModel& base, const PeftConfig& config, cons
   if (classifier == nullptr && qa_outputs == nullptr) head.output_is_qa = own_head_fits && config.task == HfTask::kQuestionAnswering;
   PETS_ASSIGN_OR_RETURN(head.output, read_head_module(config, head.output_is_qa ? qa_outputs : classifier, frozen, base.hidden));
 
-  if (const PeftModule* pooler = find("pooler.dense")) {
+  // Over a base without a pooler, transformers made up one: a change of it says nothing. A head that reads it is refused below.
+  const PeftModule* pooler = find("pooler.dense");
+  if (pooler != nullptr && (base.pooler || pooler->find(PeftPart::kWeight) != nullptr)) {
     PETS_ASSIGN_OR_RETURN(const std::optional<LinearWeights> own,
                           read_head_module(config, pooler, base.pooler ? &*base.pooler : nullptr, base.hidden));
     if (!own || own->weight.rows != base.hidden) return peft_tensor_error(any_tensor(*pooler), "does not have the base's hidden size");

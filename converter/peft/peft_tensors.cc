@@ -36,7 +36,9 @@ const Suffix kSuffixes[] = {
 };
 
 constexpr std::string_view kPrefix = "base_model.model.";
-/// With `bias: all` peft also writes the wrapper's inner names of a saved module: the copy in use, and the untrained one.
+/// With `bias: all` peft also writes the wrapper's inner names of a saved module: the copy in use, and the untrained one. Between them
+/// and the names inside a module that contains others stands the adapter's name: `pooler.modules_to_save.default.dense.bias`, but
+/// `classifier.modules_to_save.bias`.
 constexpr std::string_view kSavedCopy = ".modules_to_save.";
 constexpr std::string_view kUntrainedCopy = ".original_module.";
 
@@ -60,7 +62,10 @@ Result<std::map<std::string, PeftModule>> sort_peft_tensors(const SafetensorsFil
     if (!name.starts_with(kPrefix)) return peft_tensor_error(stored, "does not start with `base_model.model.`: no tensor that peft saves");
     name.erase(0, kPrefix.size());
     if (name.find(kUntrainedCopy) != std::string::npos) continue;
-    if (const size_t copy = name.find(kSavedCopy); copy != std::string::npos) name.erase(copy, kSavedCopy.size() - 1);
+    if (const size_t copy = name.find(kSavedCopy); copy != std::string::npos) {
+      const size_t inner = name.find('.', copy + kSavedCopy.size());
+      name.erase(copy, (inner == std::string::npos ? copy + kSavedCopy.size() - 1 : inner) - copy);
+    }
 
     const Suffix* suffix = nullptr;
     for (const Suffix& candidate : kSuffixes) {

@@ -126,6 +126,23 @@ TEST(PeftLora, ReadsOtherPrecisionsNormsAndSavedPoolers) {
   }
 }
 
+/// peft loads a rounded norm as it is, even where the base's would round to the same.
+TEST(PeftLora, TakesSavedNormsAsTheFileRoundsThem) {
+  const auto& gamma = base_model("tiny48").encoder[1].ffn_norm.gamma;
+  EditedDirectory directory(golden_pet("lora-norms-saved"));
+  directory.edit_tensors(kWeights, [&](auto& file) {
+    file.set_floats(kLayer + "1.output.LayerNorm.weight", {48}, gamma);
+    file.convert_floats("BF16");
+  });
+  const auto task = read_peft(base_model("tiny48"), source_of(directory.path()));
+  ASSERT_TRUE(is_ok(task));
+  const auto* norm = find_operator<NormOperator>(*task, "layer.1.ffn.norm");
+  ASSERT_NE(norm, nullptr);
+  ASSERT_EQ(norm->gamma.size(), 48U);
+  EXPECT_NE(norm->gamma, gamma);
+  for (size_t i = 0; i < gamma.size(); ++i) EXPECT_NEAR(norm->gamma[i], gamma[i], gamma[i] / 256) << i;
+}
+
 TEST(PeftDora, ScalesOutputsByMagnitudeOverNormAndNotTheBias) {
   const auto task = read("dora");
   ASSERT_TRUE(is_ok(task));
@@ -258,6 +275,38 @@ Result<PetTask> with_tensors(const std::function<void(SafetensorsBuilder&)>& edi
   EditedDirectory directory(golden_pet(pet));
   directory.edit_tensors(kWeights, edit);
   return read_peft(base_model(base), source_of(directory.path()));
+}
+
+/// transformers gives a bare model a random pooler where the base has none, and peft saves what it changed of it.
+TEST(PeftHeads, NeedThePoolerOnlyIfTheyReadIt) {
+  BaseModel base = base_model("tiny48");
+  base.pooler.reset();
+  EditedDirectory directory(golden_pet("lora-bare-model"));
+  directory.edit_tensors(kWeights, [](auto& file) {
+    file.set_floats("base_model.model.pooler.dense.lora_A.weight", {4, 48}, std::vector<float>(192, 1));
+    file.set_floats("base_model.model.pooler.dense.lora_B.weight", {48, 4}, std::vector<float>(192, 1));
+  });
+  PetSource source = source_of(directory.path(), HeadType::kEmbedding);
+  source.head.pooling = Pooling::kMean;
+  EXPECT_TRUE(is_ok(read_peft(base, source)));
+  source.head.pooling = Pooling::kPooler;
+  EXPECT_TRUE(is_refused(read_peft(base, source), "pooler"));
+}
+
+/// `bias: all` beside a saved module that contains others: the adapter's name stands inside the names of its parameters.
+TEST(PeftHeads, KnowTheInnerNamesOfASavedPooler) {
+  const auto with_copy = [](float first) {
+    return with_tensors(
+        [&](auto& file) {
+          std::vector<float> bias = file.floats("base_model.model.bert.pooler.dense.bias");
+          file.set_floats("base_model.model.bert.pooler.original_module.dense.bias", {48}, std::vector<float>(48, 7));
+          bias[0] += first;
+          file.set_floats("base_model.model.bert.pooler.modules_to_save.default.dense.bias", {48}, bias);
+        },
+        "lora-pooler-saved");
+  };
+  EXPECT_TRUE(is_ok(with_copy(0)));
+  EXPECT_TRUE(is_refused(with_copy(1), "pooler.modules_to_save.default.dense.bias", "different values"));
 }
 
 TEST(PeftRefusals, NameTheTensor) {

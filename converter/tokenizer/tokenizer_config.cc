@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "converter/files/json_reader.h"
@@ -112,6 +113,8 @@ class ConfigReader {
   Status read_max_length(uint64_t& out) const;
   Status set_normalizer();
   Status merge_special_tokens_map();
+  Result<std::set<std::string>> special_names(bool with_defaults) const;
+  Status add_listed(tokenizer::AddedToken token, const std::set<std::string>& special_names, const std::string& path);
   Status add_decoder_tokens();
   Status add_legacy_tokens();
   Status add_special_tokens();
@@ -195,6 +198,8 @@ Status ConfigReader::set_normalizer() {
     return Status::error(ErrorCode::kUnsupported, "%s: BertTokenizer needs a normalizer, tokenizer.json has none", directory_.c_str());
   }
   tokenizer::WordPieceTables& tables = draft_.tables;
+  // BertTokenizerFast sets its options last, when all tokens are added; one made from vocab.txt has them from the start.
+  if (!from_vocabulary_) draft_.added_normalizer = tokenizer::normalizer_options(tables);
   PETS_RETURN_IF_ERROR(get_bool("do_lower_case", true, tables.lowercase));
   PETS_RETURN_IF_ERROR(get_bool("tokenize_chinese_chars", true, tables.handle_chinese_characters));
   bool strip = false;
@@ -256,6 +261,33 @@ Status ConfigReader::merge_special_tokens_map() {
   return Status::ok();
 }
 
+// What the special tokens' attributes name, by the configuration alone or with the class's defaults.
+Result<std::set<std::string>> ConfigReader::special_names(bool with_defaults) const {
+  std::set<std::string> names;
+  for (const Attribute& attribute : kAttributes) {
+    if (const Json* value = find(attribute.name); value != nullptr) {
+      PETS_ASSIGN_OR_RETURN(const tokenizer::AddedToken token, special_token(path_, attribute.name, *value));
+      names.insert(token.content);
+    } else if (with_defaults && is_bert_ && attribute.bert_default != nullptr && !config_.contains(attribute.name)) {
+      names.insert(attribute.bert_default);
+    }
+  }
+  if (const Json* more = find("additional_special_tokens"); more != nullptr && more->is_array()) {
+    for (const Json& value : *more) {
+      PETS_ASSIGN_OR_RETURN(const tokenizer::AddedToken token, special_token(path_, "additional_special_tokens", value));
+      names.insert(token.content);
+    }
+  }
+  return names;
+}
+
+// A token that is not there yet with just these options is added, as a special one if an attribute names it.
+Status ConfigReader::add_listed(tokenizer::AddedToken token, const std::set<std::string>& special_names, const std::string& path) {
+  if (draft_.has(token)) return Status::ok();
+  token.special = token.special || special_names.contains(token.content);
+  return draft_.add(std::move(token), path);
+}
+
 Status ConfigReader::add_decoder_tokens() {
   const Json* decoder = find("added_tokens_decoder");
   if (decoder == nullptr) return Status::ok();
@@ -267,12 +299,13 @@ Status ConfigReader::add_decoder_tokens() {
     tokens.emplace_back(std::stoull(key), &value);
   }
   std::sort(tokens.begin(), tokens.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  PETS_ASSIGN_OR_RETURN(const std::set<std::string> names, special_names(true));
   for (const auto& [id, value] : tokens) {
     const std::string key = "added_tokens_decoder." + std::to_string(id);
     PETS_ASSIGN_OR_RETURN(tokenizer::AddedToken token, special_token(path_, key, *value));
     if (!value->contains("special")) token.special = false;
     if (!value->contains("normalized")) token.normalized = !token.special;
-    PETS_RETURN_IF_ERROR(draft_.add(token, path_).status());  // at the vocabulary's id or the next free one, as the library does
+    PETS_RETURN_IF_ERROR(add_listed(std::move(token), names, path_));  // at the vocabulary's id or the next free one, as the library does
   }
   return Status::ok();
 }
@@ -287,21 +320,18 @@ Status ConfigReader::add_legacy_tokens() {
     tokens.emplace_back(id.get<uint64_t>(), content);
   }
   std::sort(tokens.begin(), tokens.end());
+  // tokenizer.json's tokens take the place of those that have the same id.
+  std::set<uint64_t> taken;
+  for (const auto& token : draft_.tables.added_tokens) taken.insert(token.id);
+  PETS_ASSIGN_OR_RETURN(const std::set<std::string> given, special_names(false));
+  PETS_ASSIGN_OR_RETURN(const std::set<std::string> names, special_names(true));
   for (const auto& [id, content] : tokens) {
-    bool special = false;
-    for (const Attribute& attribute : kAttributes) {
-      const Json* value = find(attribute.name);
-      if (value == nullptr) continue;
-      PETS_ASSIGN_OR_RETURN(const tokenizer::AddedToken token, special_token(path_, attribute.name, *value));
-      special = special || token.content == content;
-    }
-    const auto& added = draft_.tables.added_tokens;
-    if (std::any_of(added.begin(), added.end(), [&content = content](const auto& token) { return token.content == content; })) continue;
+    if (taken.contains(id)) continue;
     tokenizer::AddedToken token;
     token.content = content;
-    token.special = special;
-    token.normalized = !special;
-    PETS_RETURN_IF_ERROR(draft_.add(token, path).status());
+    token.special = given.contains(content);
+    token.normalized = !token.special;
+    PETS_RETURN_IF_ERROR(add_listed(std::move(token), names, path));
   }
   return Status::ok();
 }
@@ -314,7 +344,7 @@ Status ConfigReader::add_special_tokens() {
       return Status::ok();
     }
     token.special = true;
-    return draft_.add(token, path_).status();
+    return draft_.add(token, path_);
   };
   for (const Attribute& attribute : kAttributes) {
     if (const Json* value = find(attribute.name); value != nullptr) {

@@ -28,20 +28,28 @@ bool TokenizerDraft::find(const std::string& content, uint32_t& id) const {
   return true;
 }
 
-Result<uint32_t> TokenizerDraft::add(tokenizer::AddedToken token, const std::string& path) {
+bool TokenizerDraft::has(const tokenizer::AddedToken& token) const {
+  const auto found = current.find(token.content);
+  return found != current.end() && same_options(found->second, token);
+}
+
+Status TokenizerDraft::add(tokenizer::AddedToken token, const std::string& path) {
   if (token.content.empty()) return Status::error(ErrorCode::kInvalidArgument, "%s: an added token is empty", path.c_str());
-  uint32_t next = static_cast<uint32_t>(vocabulary.size());
-  for (const auto& existing : tables.added_tokens) {
+  if (has(token)) return Status::ok();
+  auto next = static_cast<uint32_t>(vocabulary.size());
+  bool was_special = false;
+  for (tokenizer::AddedToken& existing : tables.added_tokens) {
     next = std::max(next, existing.id + 1);
     if (existing.content != token.content) continue;
-    if (same_options(existing, token)) return existing.id;
-    return Status::error(ErrorCode::kUnsupported, "%s: added token `%s` is defined twice, with different options", path.c_str(),
-                         utf8::printable(token.content).c_str());
+    was_special = was_special || existing.special;
+    existing.lstrip = token.lstrip;
+    existing.rstrip = token.rstrip;
+    existing.single_word = token.single_word;
   }
-  const auto entry = vocabulary.find(token.content);
-  token.id = entry == vocabulary.end() ? next : entry->second;
-  tables.added_tokens.push_back(token);
-  return token.id;
+  if (!find(token.content, token.id)) token.id = next;
+  current[token.content] = token;
+  if (!was_special) tables.added_tokens.push_back(std::move(token));
+  return Status::ok();
 }
 
 Result<TokenizerDraft> read_vocabulary_text(const std::string& path) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,16 @@ struct TokenizerDraft {
   tokenizer::WordPieceTables tables;  // all but `vocabulary`; `added_tokens` as the library lists them
   std::map<std::string, uint32_t, std::less<>> vocabulary;
   bool has_normalizer = true;
+  /// The normalizer that was set when the library took the added tokens in, where it is another than the tables' by now. The library
+  /// does not normalize them anew, and so may never find some.
+  std::optional<tokenizer::NormalizerOptions> added_normalizer;
 
-  /// Adds a token as AddedVocabulary::add_tokens does: at its id in the vocabulary, else behind all ids. The id is returned; a token of
-  /// this content that is there already keeps its own, and must have the same options. `path` serves for messages.
-  Result<uint32_t> add(tokenizer::AddedToken token, const std::string& path);
+  std::map<std::string, tokenizer::AddedToken> current;  // added tokens with the options that were given last, by content
+
+  /// Adds a token as AddedVocabulary::add_tokens does: at its id in the vocabulary, else behind all ids. One that is there already takes
+  /// the new options for what surrounds it; where it is looked for (`normalized`) a special token keeps, and another one has both ways.
+  Status add(tokenizer::AddedToken token, const std::string& path);  // `path` serves for messages
+  bool has(const tokenizer::AddedToken& token) const;                // with these options
   /// The id of an added token or of an entry.
   bool find(const std::string& content, uint32_t& id) const;
 };

@@ -152,7 +152,7 @@ Status read_added_tokens(const Part& root, TokenizerDraft& draft) {
     PETS_RETURN_IF_ERROR(part.get("normalized", token.normalized));
     PETS_RETURN_IF_ERROR(part.get("special", token.special));
     // The library takes the vocabulary's id, or the next free one, whatever the file says.
-    PETS_RETURN_IF_ERROR(draft.add(token, part.where).status());
+    PETS_RETURN_IF_ERROR(draft.add(token, part.where));
   }
   return Status::ok();
 }

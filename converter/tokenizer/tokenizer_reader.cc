@@ -49,7 +49,7 @@ Status finish(TokenizerDraft&& draft, HfTokenizer& out) {
     }
     tables.vocabulary[id] = entry;
   }
-  PETS_RETURN_IF_ERROR(tokenizer::prepare_added_tokens(tables));
+  PETS_RETURN_IF_ERROR(tokenizer::prepare_added_tokens(tables, draft.added_normalizer.value_or(tokenizer::normalizer_options(tables))));
   out.fingerprint_text = tokenizer_fingerprint_text(tables);
   return Status::ok();
 }

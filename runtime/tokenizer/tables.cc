@@ -48,8 +48,9 @@ std::string normalize(std::string_view text, const NormalizerOptions& options) {
   return out;
 }
 
-Status prepare_added_tokens(WordPieceTables& tables) {
-  const NormalizerOptions options = normalizer_options(tables);
+Status prepare_added_tokens(WordPieceTables& tables) { return prepare_added_tokens(tables, normalizer_options(tables)); }
+
+Status prepare_added_tokens(WordPieceTables& tables, const NormalizerOptions& options) {
   std::stable_partition(tables.added_tokens.begin(), tables.added_tokens.end(), [](const AddedToken& token) { return token.special; });
   std::map<std::pair<bool, std::string>, AddedToken> sorted;
   for (AddedToken token : tables.added_tokens) {

@@ -34,8 +34,10 @@ std::string normalize(std::string_view text, const NormalizerOptions& options); 
 
 /// Brings added tokens, listed as the library found them, into the form that a bundle holds: the content of `normalized` tokens
 /// normalized (it is searched in normalized text), sorted, and of two that then look alike only the one that the library would find (the
-/// first, special ones before others). Call it once, when everything else is set. Refused: a token that normalizes to nothing.
+/// first, special ones before others). Call it once, when everything else is set. `options`: what they are normalized with, the tables' own
+/// unless told. Refused: a token that normalizes to nothing.
 Status prepare_added_tokens(WordPieceTables& tables);
+Status prepare_added_tokens(WordPieceTables& tables, const NormalizerOptions& options);
 
 /// The three arrays that go into the segment as tensors.
 struct WordPieceArrays {

@@ -45,6 +45,12 @@ def tokenizer_json(**normalizer):
     }
 
 
+def with_added(*tokens):
+    document = tokenizer_json()
+    document["added_tokens"] += tokens
+    return document
+
+
 def case(name, config=None, json_file=None, vocabulary=None, **files):
     content = {"config.json": {"model_type": "bert", "vocab_size": 40}}
     if config is not None:
@@ -76,6 +82,16 @@ def cases():
     yield case("special_tokens_map.json", bert, tokenizer_json(),
                special_tokens_map={"bos_token": {**copy.copy(MARKER), "normalized": True, "rstrip": True}, "cls_token": "[CLS]"})
     yield case("added_tokens.json", bert, tokenizer_json(), added_tokens={"NewTok": 20, "<X>": 21})
+    yield case("an added token stays as it was normalized before the options changed", {**bert, "do_lower_case": False}, tokenizer_json(),
+               added_tokens={"NewTok": 20})
+    listed = {str(i): {**MARKER, "content": VOCABULARY[i], "lstrip": False} for i in range(5)}
+    yield case("options given anew", {**bert, "added_tokens_decoder": {**listed, "4": {**MARKER, "content": "[MASK]", "rstrip": True, "normalized": True},
+                                                                       "20": {**NEW, "normalized": False, "lstrip": True}}},
+               with_added({**NEW, "id": 20}))
+    yield case("a plain token that becomes special", {**bert, "additional_special_tokens": ["NewTok"], "added_tokens_decoder": {**listed, "20": {**NEW, "rstrip": True}}},
+               with_added({**NEW, "id": 20}))
+    yield case("added_tokens.json, ids that tokenizer.json uses", {**bert, "additional_special_tokens": ["wor"]}, with_added({**NEW, "id": 20}),
+               added_tokens={"hé": 20, "wor": 21})
     yield case("vocab.txt", bert, vocabulary=lines(VOCABULARY))
     yield case("vocab.txt with other line ends", bert, vocabulary=lines(VOCABULARY, "\r\n"))
     yield case("vocab.txt alone", vocabulary=lines(VOCABULARY))

@@ -124,8 +124,6 @@ TEST(Reader, RefusesConfigurationThatItDoesNotKnow) {
   expect_refused(file, "/cls_token", 7, "`cls_token` is 7");
   expect_refused(file, "/model_max_length", -3, "`model_max_length` is -3");
   expect_refused(file, "/added_tokens_decoder", {{"x", json::object()}}, "`added_tokens_decoder` is \"x\"");
-  expect_refused(file, "/added_tokens_decoder", {{"4", {{"content", "[MASK]"}, {"lstrip", true}, {"special", true}}}},
-                 "`[MASK]` is defined twice");
 }
 
 TEST(Reader, IgnoresStoredTruncationPaddingAndDecoder) {

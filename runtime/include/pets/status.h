@@ -36,7 +36,8 @@ class [[nodiscard]] Status {
   }
 
   static Status ok() noexcept { return Status(); }
-  /// An error with a printf-style message: one line that names the file, the thing, what was expected and what was found.
+  /// An error with a printf-style message: one line that names the file, the thing, what was expected and what was found. Control
+  /// characters in it become '?'.
   [[gnu::format(printf, 2, 3)]] static Status error(ErrorCode code, const char* format, ...) noexcept;
 
   bool is_ok() const noexcept { return code_ == ErrorCode::kOk; }

@@ -26,7 +26,7 @@ void Console::line(std::string_view kind, std::string_view text) {
   clear();
   std::string whole = "pets-convert: ";
   whole.append(kind).append(utf8::printable(text, kMaxMessage)).append("\n");  // one line, whatever a file is called
-  (void)std::fwrite(whole.data(), 1, whole.size(), stderr);  // where stderr is gone there is nobody to tell
+  (void)std::fwrite(whole.data(), 1, whole.size(), stderr);                    // where stderr is gone there is nobody to tell
 }
 
 void Console::progress(std::string_view what, size_t done, size_t total) {

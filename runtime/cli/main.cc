@@ -24,6 +24,7 @@
 #include "runtime/cli/run_loop.h"
 #include "runtime/cli/table_writer.h"
 #include "runtime/platform/standard_streams.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::cli {
 namespace {
@@ -32,11 +33,8 @@ constexpr std::size_t kMaxBatchLines = 512;
 
 /// Says something to the person; where standard error is gone there is nobody to tell.
 void message(std::string_view text) {
-  std::string line = fmt::format("pets-run: {}", text);
-  for (char& c : line) {  // one line, whatever a file is called
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  }
-  line += '\n';
+  constexpr std::size_t kMaxMessage = 4096;
+  const std::string line = fmt::format("pets-run: {}\n", utf8::printable(text, kMaxMessage));  // one line, whatever a file is called
   (void)std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

@@ -8,6 +8,7 @@
 #include "runtime/engine/model_impl.h"
 #include "runtime/engine/session_memory.h"
 #include "runtime/platform/check.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets {
 namespace {
@@ -19,10 +20,7 @@ using engine::TaskSet;
 /// A string for a message: printf precision, so that a hostile name cannot fill it. Ends between two characters.
 int shown(std::string_view text) {
   constexpr size_t kMost = 128;
-  if (text.size() <= kMost) return static_cast<int>(text.size());
-  size_t end = kMost;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
-  return static_cast<int>(end);
+  return static_cast<int>(utf8::prefix(text, kMost).size());
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace pets {
 
 enum class ErrorCode : int {
   kOk = 0,
-  kInvalidArgument,    ///< the caller's mistake: unknown task, ids beyond the vocabulary, invalid UTF-8
+  kInvalidArgument,    ///< the caller's mistake: ids beyond the vocabulary, invalid UTF-8, options out of range
   kNotFound,           ///< no such file, no such task
   kIo,                 ///< the operating system refused: the message holds its reason
   kDamaged,            ///< a file fails its checksums or its validation

@@ -4,7 +4,14 @@
 
 #include <cstdio>
 
+#include "runtime/platform/utf8.h"
+
 namespace pets::converter {
+namespace {
+
+constexpr size_t kMaxMessage = 4096;  // bytes
+
+}  // namespace
 
 Console::Console() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 
@@ -18,8 +25,8 @@ void Console::note(std::string_view text) { line("", text); }
 void Console::line(std::string_view kind, std::string_view text) {
   clear();
   std::string whole = "pets-convert: ";
-  whole.append(kind).append(text).append("\n");
-  (void)std::fwrite(whole.data(), 1, whole.size(), stderr);  // where stderr is gone there is nobody to tell
+  whole.append(kind).append(utf8::printable(text, kMaxMessage)).append("\n");  // one line, whatever a file is called
+  (void)std::fwrite(whole.data(), 1, whole.size(), stderr);                    // where stderr is gone there is nobody to tell
 }
 
 void Console::progress(std::string_view what, size_t done, size_t total) {

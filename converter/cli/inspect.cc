@@ -9,6 +9,7 @@
 #include "converter/files/json_reader.h"
 #include "converter/model/names.h"
 #include "runtime/bundle/bundle_file.h"
+#include "runtime/platform/utf8.h"
 #include "schema/bundle_format.h"
 
 namespace pets::converter {
@@ -112,6 +113,9 @@ std::string size_text(uint64_t bytes) {
   return bytes >= 1'000'000 ? fmt::format("{:.1f} MB", size / 1e6) : fmt::format("{:.1f} kB", size / 1e3);
 }
 
+/// A text of the file for a terminal: a label or a source may hold line breaks and escape sequences.
+std::string shown(const OrderedJson& text) { return utf8::printable(text.get<std::string>(), 4096); }
+
 /// "low_rank x12, bias x6"
 std::string operators_text(const OrderedJson& operators) {
   std::string text;
@@ -124,13 +128,13 @@ std::string operators_text(const OrderedJson& operators) {
 std::string labels_text(const OrderedJson& labels) {
   constexpr size_t kShown = 8;
   std::string text;
-  for (size_t i = 0; i < labels.size() && i < kShown; ++i) text += (i == 0 ? "" : ", ") + labels[i].get<std::string>();
+  for (size_t i = 0; i < labels.size() && i < kShown; ++i) text += (i == 0 ? "" : ", ") + shown(labels[i]);
   return labels.size() > kShown ? fmt::format("{}, ... ({} in all)", text, labels.size()) : text;
 }
 
 void print_base(const OrderedJson& base) {
-  fmt::print("base      {} ({}), {}, {}\n", base["source"].get<std::string>(), base["architecture"].get<std::string>(),
-             base["precision"].get<std::string>(), size_text(base["bytes"].get<uint64_t>()));
+  fmt::print("base      {} ({}), {}, {}\n", shown(base["source"]), shown(base["architecture"]), shown(base["precision"]),
+             size_text(base["bytes"].get<uint64_t>()));
   fmt::print("          hidden {}, layers {}, heads {}, intermediate {}, vocabulary {}, positions {}, token types {}\n",
              base["hidden"].get<uint32_t>(), base["layers"].get<uint32_t>(), base["heads"].get<uint32_t>(),
              base["intermediate"].get<uint32_t>(), base["vocabulary"].get<uint32_t>(), base["positions"].get<uint32_t>(),
@@ -140,24 +144,24 @@ void print_base(const OrderedJson& base) {
 }
 
 void print_task(const OrderedJson& task) {
-  fmt::print("\n{}\n", task["name"].get<std::string>());
+  fmt::print("\n{}\n", shown(task["name"]));
   if (task.contains("error")) {
-    fmt::print("  DAMAGED: {}\n", task["error"].get<std::string>());
+    fmt::print("  DAMAGED: {}\n", shown(task["error"]));
     return;
   }
   const OrderedJson& head = task["head"];
-  fmt::print("  size      {}, from {}\n", size_text(task["bytes"].get<uint64_t>()), task["source"].get<std::string>());
+  fmt::print("  size      {}, from {}\n", size_text(task["bytes"].get<uint64_t>()), shown(task["source"]));
   fmt::print("  operators {}\n", operators_text(task["operators"]));
-  fmt::print("  head      {}, pooling {}, {} outputs\n", head["type"].get<std::string>(), head["pooling"].get<std::string>(),
+  fmt::print("  head      {}, pooling {}, {} outputs\n", shown(head["type"]), shown(head["pooling"]),
              head["outputs"].is_null() ? "hidden" : head["outputs"].dump());
   if (!head["labels"].empty()) fmt::print("  labels    {}\n", labels_text(head["labels"]));
   fmt::print("  at most   {} tokens; {} golden queries\n", task["max_length"].get<uint32_t>(), task["goldens"].get<uint32_t>());
 }
 
 void print_listing(const OrderedJson& file) {
-  fmt::print("file      {}, {}, format version {}, by {}\n", file["file"].get<std::string>(), size_text(file["bytes"].get<uint64_t>()),
-             file["format_version"].get<uint32_t>(), file["producer"].get<std::string>());
-  fmt::print("base id   {}\n", file["base_fingerprint"].get<std::string>());
+  fmt::print("file      {}, {}, format version {}, by {}\n", shown(file["file"]), size_text(file["bytes"].get<uint64_t>()),
+             file["format_version"].get<uint32_t>(), shown(file["producer"]));
+  fmt::print("base id   {}\n", shown(file["base_fingerprint"]));
   if (file["base"].is_null()) {
     fmt::print("base      none: a delta bundle\n");
   } else {

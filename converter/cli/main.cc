@@ -1,8 +1,12 @@
 // pets-convert: packs encoders and tasks into bundles, and looks at what is in them.
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cmath>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <functional>
+#include <iostream>
 #include <optional>
 #include <string>
 
@@ -13,6 +17,7 @@
 #include "converter/files/temporary_file.h"
 #include "converter/manifest/manifest.h"
 #include "pets/version.h"
+#include "runtime/platform/standard_streams.h"
 
 namespace pets::converter {
 namespace {
@@ -27,34 +32,59 @@ std::string check_bound(const std::string& text) {
   return "expected a number of at least 0, found " + text;
 }
 
+std::string check_not_empty(const std::string& text) { return text.empty() ? "expected a file's name, found nothing" : ""; }
+
+/// Whether all that was printed is there: on a full disk the answer is lost, which is no success.
+bool is_printed() { return std::cout.flush() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0; }
+
 /// The commands, their options, and what runs them. Names of formats that a later version will take are refused by name.
 class CommandLine {
  public:
   CommandLine() {
-    app_.set_version_flag("--version", "pets-convert " PETS_VERSION_STRING);
     app_.require_subcommand(1);
     define_pack();
     define_add();
     define_inspect();
     define_verify();
+    app_.set_version_flag("--version", kVersion);
+    for (CLI::App* command : app_.get_subcommands({})) command->set_version_flag("--version", kVersion);
     app_.footer("Exit status: 0 all is well, 1 something failed, 2 wrong usage. README.md describes manifests.");
   }
 
   int run(int argc, char** argv) {
     try {
       app_.parse(argc, argv);
+    } catch (const CLI::RequiredError& error) {
+      // "A subcommand is required" would not say what is wrong with the one that was given.
+      const std::string first = argc > 1 ? argv[1] : "";
+      if (!app_.get_subcommands().empty() || first.empty() || first[0] == '-') return usage(error);
+      return usage(
+          CLI::ExtrasError("no command is called " + first + "; expected pack, add, inspect or verify", CLI::ExitCodes::ExtrasError));
     } catch (const CLI::ParseError& error) {
-      return app_.exit(error) == 0 ? 0 : kExitUsage;
+      return usage(error);
     }
     Console console;
-    return command_(console) ? 0 : kExitFailed;
+    bool well = command_(console);
+    if (!is_printed()) {
+      console.error(std::string("cannot write standard output: ") + std::strerror(errno));
+      well = false;
+    }
+    return well ? 0 : kExitFailed;
   }
 
  private:
+  static constexpr const char* kVersion = "pets-convert " PETS_VERSION_STRING;
+
+  /// Help, version and wrong usage.
+  int usage(const CLI::ParseError& error) {
+    const int status = app_.exit(error) == 0 ? 0 : kExitUsage;
+    return is_printed() ? status : kExitFailed;
+  }
+
   void define_pack() {
     CLI::App* command = app_.add_subcommand("pack", "Pack a base and its tasks into one bundle");
     command->add_option("MANIFEST", pack_.manifest, "the YAML file that names base and tasks")->required();
-    command->add_option("-o,--output", pack_.output, "the bundle to write")->required()->type_name("OUT.pets");
+    command->add_option("-o,--output", pack_.output, "the bundle to write")->required()->check(check_not_empty)->type_name("OUT.pets");
     command->add_option("--target", target_, "where the bundle will run: cpu")->check(CLI::IsMember({"cpu", "cuda"}))->type_name("NAME");
     command->add_option("--precision", precision_, "of the base's linear weights: fp32 or fp16; beats the manifest")
         ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
@@ -74,7 +104,10 @@ class CommandLine {
     command->add_option("BASE", add_.bundle, "the bundle whose base the tasks belong to")->required();
     command->add_option("MANIFEST", add_.manifest, "the YAML file that names the tasks; its base is needed for checkpoints only")
         ->required();
-    command->add_option("-o,--output", add_.output, "the delta bundle to write")->required()->type_name("TASKS.pets");
+    command->add_option("-o,--output", add_.output, "the delta bundle to write")
+        ->required()
+        ->check(check_not_empty)
+        ->type_name("TASKS.pets");
     command->callback([this] { command_ = [this](Console& console) { return add(add_, console); }; });
   }
 
@@ -134,4 +167,7 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace pets::converter
 
-int main(int argc, char** argv) { return pets::converter::run(argc, argv); }
+int main(int argc, char** argv) {
+  pets::platform::occupy_standard_streams();
+  return pets::converter::run(argc, argv);
+}

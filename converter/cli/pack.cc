@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
 #include "converter/bundle/bundle_base.h"
 #include "converter/check/drift.h"
 #include "converter/check/golden_queries.h"
@@ -10,6 +14,7 @@
 #include "converter/readers.h"
 #include "runtime/bundle/bundle_file.h"
 #include "runtime/platform/check.h"
+#include "schema/bundle_format.h"
 
 namespace pets::converter {
 namespace {
@@ -85,7 +90,37 @@ class Packer {
 
 std::string size_text(const std::string& path) {
   const Result<uint64_t> size = platform::file_size(path.c_str());
-  return size ? fmt::format("{:.1f} MB", static_cast<double>(*size) / 1e6) : "unknown size";
+  if (!size) return "unknown size";
+  return *size < 1'000'000 ? fmt::format("{:.1f} kB", static_cast<double>(*size) / 1e3)
+                           : fmt::format("{:.1f} MB", static_cast<double>(*size) / 1e6);
+}
+
+bool is_bundle(const std::filesystem::path& path) {
+  char magic[sizeof schema::kMagic] = {};
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::memcmp(magic, schema::kMagic, sizeof magic) == 0;
+}
+
+/// Refuses to replace a file that is read: a slip of the pen in -o would destroy a manifest, weights or the base of a delta. An older
+/// bundle may lie among a model's files and be replaced.
+Status check_output(const std::string& output, const Manifest& manifest, const std::string& bundle) {
+  const auto refuse = [&output](const std::string& what) {
+    return Status::error(ErrorCode::kInvalidArgument, "%s: the output would replace %s", output.c_str(), what.c_str());
+  };
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(output, error)) return {};  // nothing there, or refused later
+  if (std::filesystem::equivalent(output, manifest.path, error)) return refuse("the manifest");
+  if (!bundle.empty() && std::filesystem::equivalent(output, bundle, error)) return refuse("the bundle whose base the tasks are for");
+  if (is_bundle(output)) return {};
+  std::vector<std::string> directories = {manifest.base.path};
+  for (const TaskEntry& task : manifest.tasks) directories.push_back(task.source.path);
+  for (const std::string& directory : directories) {
+    for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+      std::error_code ignored;
+      if (std::filesystem::equivalent(output, entry->path(), ignored)) return refuse("a file of " + directory);
+    }
+  }
+  return {};
 }
 
 /// Reports what half precision changes, task by task; an error where a task drifts too far.
@@ -167,6 +202,10 @@ bool pack(const PackOptions& options, Console& console) {
     console.error(manifest->path + ": base.path is missing: a bundle needs a base");
     return false;
   }
+  if (const Status allowed = check_output(options.output, *manifest, ""); !allowed) {
+    console.error(allowed.message());
+    return false;
+  }
   console.progress("reading the base", 0, 1);
   const Result<BaseModel> base = read_base(manifest->base.path);
   if (!base) {
@@ -195,6 +234,10 @@ bool add(const AddOptions& options, Console& console) {
   const Result<BaseModel> base = file ? base_for_tasks(**file, *manifest) : Result<BaseModel>(file.status());
   if (!base) {
     console.error(base.status().message());
+    return false;
+  }
+  if (const Status allowed = check_output(options.output, *manifest, options.bundle); !allowed) {
+    console.error(allowed.message());
     return false;
   }
   Packer packer(*manifest, *base, options.output, console);

@@ -112,6 +112,10 @@ class ExpectedCheck {
   }
 
   void report(Console& console) const {
+    if (comparisons_.empty()) {  // nothing was compared: that is no success
+      console.error(options_.against + ": expected lines with logits, found none");
+      return;
+    }
     for (const auto& [task, comparison] : comparisons_) {
       const double relative = comparison.largest_error / comparison.largest_logit;
       const bool good = relative <= options_.tolerance;

@@ -21,6 +21,11 @@ std::string join(const std::vector<std::string_view>& names) {
 /// yaml-cpp's tag of a scalar without quotes and without a tag of its own.
 bool is_plain(const YAML::Node& node) { return node.Tag() == "?"; }
 
+/// What stands where a number, true or false was expected.
+std::string describe_value(const YAML::Node& node) {
+  return node.IsScalar() && !is_plain(node) ? "the text " + describe(node) + " in quotes" : describe(node);
+}
+
 /// A tag that someone wrote ("!!binary", "!python/object") asks for a meaning that nothing here gives it.
 bool has_foreign_tag(const YAML::Node& node) {
   const std::string& tag = node.Tag();
@@ -113,7 +118,7 @@ Status YamlMapping::read(std::string_view key, bool* value) const {
   PETS_RETURN_IF_ERROR(file_->spend(*node));
   const bool is_true = node->IsScalar() && node->Scalar() == "true";
   if (!node->IsScalar() || !is_plain(*node) || (!is_true && node->Scalar() != "false")) {
-    return error(key, "expected true or false, found " + describe(*node));
+    return error(key, "expected true or false, found " + describe_value(*node));
   }
   *value = is_true;
   return {};
@@ -131,8 +136,8 @@ Status YamlMapping::read(std::string_view key, uint32_t minimum, uint32_t maximu
     valid = failure == std::errc() && end == digits.data() + digits.size() && number >= minimum && number <= maximum;
   }
   if (!valid) {
-    return error(
-        key, "expected a whole number from " + std::to_string(minimum) + " to " + std::to_string(maximum) + ", found " + describe(*node));
+    return error(key, "expected a whole number from " + std::to_string(minimum) + " to " + std::to_string(maximum) + ", found " +
+                          describe_value(*node));
   }
   *value = number;
   return {};

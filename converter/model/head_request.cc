@@ -71,6 +71,9 @@ Status choose_labels(const HeadRequest& request, const std::string& where, HeadS
   if (head->labels.empty()) {
     for (uint64_t i = 0; i < outputs; ++i) head->labels.push_back("LABEL_" + std::to_string(i));
   }
+  for (size_t i = 0; i < head->labels.size(); ++i) {  // so that answers never hold two of one name
+    if (head->labels[i].empty()) head->labels[i] = "LABEL_" + std::to_string(i);
+  }
   if (head->labels.size() != outputs) {
     return refuse(where, "expected " + std::to_string(outputs) + " labels, one for each output of the head, found " +
                              std::to_string(head->labels.size()) + (request.labels.empty() ? "" : " in the manifest"));

@@ -30,8 +30,11 @@ Status InterruptGuard::install() {
   action.sa_handler = on_signal;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigemptyset(&action.sa_mask);
-  (void)::sigaction(SIGINT, &action, nullptr);
-  (void)::sigaction(SIGTERM, &action, nullptr);
+  for (const int number : {SIGINT, SIGTERM}) {
+    struct sigaction before = {};
+    if (::sigaction(number, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;  // nohup, or "pets-run ... &" in a script
+    (void)::sigaction(number, &action, nullptr);
+  }
   action.sa_handler = SIG_IGN;
   action.sa_flags = 0;
   (void)::sigaction(SIGPIPE, &action, nullptr);

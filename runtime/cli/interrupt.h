@@ -5,8 +5,8 @@
 
 namespace pets::cli {
 
-/// Catches SIGINT and SIGTERM once (the second one ends the process) and ignores SIGPIPE, so that a closed pipe is a write error.
-/// One at a time in a process.
+/// Catches SIGINT and SIGTERM once (the second one ends the process) unless they are ignored, and ignores SIGPIPE, so that a closed pipe is
+/// a write error. One at a time in a process.
 class InterruptGuard {
  public:
   InterruptGuard() = default;

@@ -86,6 +86,10 @@ bool JsonScanner::accept(char character) noexcept {
 
 bool JsonScanner::expect(char character, const char* what) { return accept(character) || (!stopped_ && syntax_error(what)); }
 
+bool JsonScanner::at_boundary() const noexcept {
+  return at_ == end_ || std::string_view(",]} \t\r\n").find(*at_) != std::string_view::npos;
+}
+
 bool JsonScanner::expect_end() {
   skip_space();
   return !stopped_ && (at_ == end_ || syntax_error("the end of the line"));
@@ -174,7 +178,8 @@ bool JsonScanner::scan_escape(std::string_view name, char*& out, bool decode) {
           at_ = second;
         }
       }
-      if (code >= 0xD800 && code < 0xE000) {
+      // Where the value is only passed on (an id), a lone surrogate's escape is as good as any: it is valid JSON and stays one.
+      if (decode && code >= 0xD800 && code < 0xE000) {
         content_error(fmt::format("lone surrogate \\u{:04x} in {} at byte {} of the line", code, name, start));
         code = 0xFFFD;
       }

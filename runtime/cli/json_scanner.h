@@ -2,8 +2,8 @@
 // which a parser that builds values cannot give: values are raw spans of the line, and strings are decoded in place.
 //
 // Two kinds of error: after a *syntax* error nothing more can be read (the functions return false from then on); a *content* error
-// (invalid UTF-8, a lone surrogate, or one that the caller reports) is kept and the scan goes on, so that an `id` further on is still
-// found. The first error of either kind is the one reported. No recursion: nesting costs one bit a level.
+// (invalid UTF-8, a lone surrogate in a string that is decoded, or one that the caller reports) is kept and the scan goes on, so that an
+// `id` further on is still found. The first error of either kind is the one reported. No recursion: nesting costs one bit a level.
 #pragma once
 
 #include <cstddef>
@@ -29,6 +29,8 @@ class JsonScanner {
   bool accept(char character) noexcept;
   /// The same, and a syntax error that names `what` where it does not.
   bool expect(char character, const char* what);
+  /// True where the value just read ends: at a separator, white space or the end, not in the middle of something that is no JSON.
+  bool at_boundary() const noexcept;
   /// Only white space is left; else a syntax error.
   bool expect_end();
 

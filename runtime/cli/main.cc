@@ -12,7 +12,9 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <new>
 #include <string>
+#include <vector>
 
 #include "pets/pets.h"
 #include "runtime/cli/interrupt.h"
@@ -21,6 +23,8 @@
 #include "runtime/cli/progress.h"
 #include "runtime/cli/run_loop.h"
 #include "runtime/cli/table_writer.h"
+#include "runtime/platform/standard_streams.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::cli {
 namespace {
@@ -29,7 +33,8 @@ constexpr std::size_t kMaxBatchLines = 512;
 
 /// Says something to the person; where standard error is gone there is nobody to tell.
 void message(std::string_view text) {
-  const std::string line = fmt::format("pets-run: {}\n", text);
+  constexpr std::size_t kMaxMessage = 4096;
+  const std::string line = fmt::format("pets-run: {}\n", utf8::printable(text, kMaxMessage));  // one line, whatever a file is called
   (void)std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
@@ -81,6 +86,19 @@ struct Loaded {
   bool complete = true;  ///< every task of every file serves
 };
 
+/// What the bundle and its deltas need. A delta that cannot be planned does not stop the others: loading will refuse it with the reason.
+Result<Plan> plan_all(const Options& options, const ModelOptions& model_options, const SessionOptions& session_options) {
+  const char* const bundle = options.bundle.c_str();
+  Result<Plan> planned = plan(bundle, model_options, session_options, options.deltas);
+  if (planned || options.deltas.empty()) return planned;
+  std::vector<std::string> good;
+  for (const std::string& delta : options.deltas) {
+    good.push_back(delta);
+    if (!plan(bundle, model_options, session_options, good)) good.pop_back();
+  }
+  return plan(bundle, model_options, session_options, good);
+}
+
 Result<Loaded> load(const Options& options) {
   if (options.backend != "cpu")
     return Status::error(ErrorCode::kUnsupported, "this build has no backend \"%s\"; it has: cpu", options.backend.c_str());
@@ -93,7 +111,7 @@ Result<Loaded> load(const Options& options) {
 
   if (options.memory_limit != 0) {
     // A session counts too: ask for the sum before anything is loaded.
-    Result<Plan> planned = plan(options.bundle.c_str(), model_options, session_options, options.deltas);
+    const Result<Plan> planned = plan_all(options, model_options, session_options);
     if (!planned) return planned.status();
     if (planned->total_bytes > options.memory_limit) {
       return Status::error(ErrorCode::kResourceExhausted,
@@ -108,7 +126,7 @@ Result<Loaded> load(const Options& options) {
   if (!model) return model.status();
   loaded.model = std::move(model).value();
   for (const std::string& delta : options.deltas) {
-    if (const Status added = loaded.model->add_tasks(delta.c_str()); !added) {
+    if (const Status added = loaded.model->add_tasks(delta.c_str(), false, true); !added) {
       message(fmt::format("{}; going on without its tasks", added.message()));
       loaded.complete = false;
     }
@@ -205,11 +223,16 @@ Status open_files(const Options& options, bool reads_input, File& input, File& o
   if (Status opened = output.open(options.output, true); !opened) return opened;
   const struct stat to = output.stat();
   if (options.output == "-" || !S_ISREG(to.st_mode)) return Status::ok();
-  for (const std::string& path : {options.bundle, options.input}) {
+  const auto would_overwrite = [&to](const struct stat& from) { return from.st_dev == to.st_dev && from.st_ino == to.st_ino; };
+  bool overwrites = reads_input && would_overwrite(input.stat());  // by name, or standard input redirected from the file
+  std::vector<std::string> bundles = options.deltas;
+  bundles.push_back(options.bundle);
+  for (const std::string& path : bundles) {
     struct stat from = {};
-    if (::stat(path.c_str(), &from) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino) {
-      return Status::error(ErrorCode::kInvalidArgument, "--output %s would overwrite what is read", options.output.c_str());
-    }
+    overwrites |= ::stat(path.c_str(), &from) == 0 && would_overwrite(from);
+  }
+  if (overwrites) {
+    return Status::error(ErrorCode::kInvalidArgument, "--output %s would overwrite what is read", options.output.c_str());
   }
   if (::ftruncate(output.descriptor(), 0) != 0) {
     return Status::error(ErrorCode::kIo, "cannot write %s: %s", options.output.c_str(), std::strerror(errno));
@@ -260,8 +283,12 @@ int run(int argc, char** argv) {
 }  // namespace pets::cli
 
 int main(int argc, char** argv) {
+  pets::platform::occupy_standard_streams();
   try {
     return pets::cli::run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    pets::cli::message("out of memory");
+    return pets::cli::kExitFailed;
   } catch (const std::exception& error) {
     pets::cli::message(error.what());
     return pets::cli::kExitFailed;

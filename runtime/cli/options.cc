@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <iostream>
 #include <limits>
 #include <system_error>
 
@@ -59,10 +60,10 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
   app.add_flag("--logits", options.logits, "add the heads' raw outputs");
   app.add_flag("--table", options.table, "print an aligned table for people in place of JSON lines");
   app.add_option("--backend", options.backend, "where to run")->check(CLI::IsMember({"cpu", "cuda"}));
-  app.add_option("--threads", options.threads, "threads; by default one per processor")->type_name("N")->check(CLI::Range(1, 4096));
+  app.add_option("--threads", options.threads, "threads; by default one per processor")->type_name("N")->check(CLI::Range(1, 1024));
   app.add_option("--max-batch-tokens", options.max_batch_tokens, "tokens that one batch holds at most; bounds the memory")
       ->type_name("N")
-      ->check(CLI::Range(1, std::numeric_limits<int>::max()));
+      ->check(CLI::Range(1, 1 << 22));
   app.add_option_function<std::string>(
          "--memory-limit",
          [&options](const std::string& text) {
@@ -78,7 +79,8 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+    const int status = app.exit(error) == 0 ? 0 : kExitUsage;
+    return std::cout.flush() ? status : kExitFailed;  // --help on a full disk
   }
   options.has_input = input->count() > 0;
   return std::nullopt;

@@ -91,10 +91,10 @@ bool read_member(JsonScanner& scanner, unsigned& seen, QueryLine& line, std::vec
   seen |= bit;
   switch (*key) {
     case Key::kId: {
-      // An id whose bytes are damaged is not repeated: the output must stay valid.
+      // An id whose bytes are damaged is not repeated: the output must stay valid. Nor is the 0 of 01, which is not what was written.
       const std::size_t errors = scanner.errors();
       const bool ok = scanner.read_raw("id", line.id);
-      if (scanner.errors() != errors) line.id = {};
+      if (scanner.errors() != errors || !scanner.at_boundary()) line.id = {};
       return ok;
     }
     case Key::kTask:

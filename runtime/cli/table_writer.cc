@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::string_view kEllipsis = "\xE2\x80\xA6";
 constexpr std::size_t kGap = 2;
+constexpr std::size_t kMinText = 16;
+constexpr std::size_t kMinAnswer = 12;
+
+/// What reorders the rest of a line on a terminal (explicit directional embeddings, overrides and isolates).
+bool is_bidi_control(utf8proc_int32_t code) { return (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069); }
 
 struct Glyph {
   std::size_t bytes = 1;
@@ -26,7 +31,8 @@ Glyph first_glyph(std::string_view text) {
   if (glyph.bytes == 0) return {1, 1, false};
   utf8proc_int32_t code = 0;
   utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(glyph.bytes), &code);
-  if (utf8proc_category(code) == UTF8PROC_CATEGORY_CC || code == 0x2028 || code == 0x2029) return {glyph.bytes, 1, false};
+  if (utf8proc_category(code) == UTF8PROC_CATEGORY_CC || code == 0x2028 || code == 0x2029 || is_bidi_control(code))
+    return {glyph.bytes, 1, false};
   glyph.columns = static_cast<std::size_t>(std::max(0, utf8proc_charwidth(code)));
   return glyph;
 }
@@ -137,8 +143,11 @@ TableLayout table_layout(std::size_t width, std::size_t task, std::size_t answer
   TableLayout layout;
   layout.task = std::clamp<std::size_t>(task, 4, 24);
   layout.answer = std::clamp<std::size_t>(answer, 6, 32);
-  const std::size_t others = layout.task + layout.answer + layout.score + 3 * kGap;
-  layout.text = width > others + 16 ? width - others : 16;
+  const std::size_t others = layout.task + layout.score + 3 * kGap;
+  const std::size_t room = width > others ? width - others : 0;
+  // On a narrow terminal long answers give way to the text, as far as both can still be read.
+  if (room < layout.answer + kMinText) layout.answer = std::min(layout.answer, std::max(kMinAnswer, room > kMinText ? room - kMinText : 0));
+  layout.text = std::max(kMinText, room > layout.answer ? room - layout.answer : 0);
   return layout;
 }
 

@@ -96,7 +96,7 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const char* path, const ModelOpti
   return impl;
 }
 
-Status add_tasks_impl(Model::Impl& model, const char* path, bool replace) {
+Status add_tasks_impl(Model::Impl& model, const char* path, bool replace, bool quarantine) {
   if (model.options.memory_limit != 0) {
     PETS_ASSIGN_OR_RETURN(const auto probe, bundle::BundleFile::open(path, false, bundle::Verification::kStructure, &model.dimensions));
     const uint64_t needed = probe->bytes().size() + engine::count_tables(*probe, &model.base);
@@ -108,11 +108,14 @@ Status add_tasks_impl(Model::Impl& model, const char* path, bool replace) {
     return Status::error(ErrorCode::kMismatch, "%s: its tasks belong to base %s, the loaded base is %s", path,
                          file->base_fingerprint().c_str(), model.fingerprint.c_str());
   }
+  std::vector<Model::Quarantined> damaged;
   for (const bundle::TaskSegment& segment : file->tasks()) {
-    if (segment.task == nullptr) return segment.status;
+    if (segment.task != nullptr) continue;
+    if (!quarantine) return segment.status;
+    damaged.push_back({segment.name, segment.status});
   }
   PETS_ASSIGN_OR_RETURN(auto added, load_tasks(file, model.base, false, model.memory, nullptr));
-  return model.tasks.update([&](const TaskSet& current, TaskSet& next) {
+  PETS_RETURN_IF_ERROR(model.tasks.update([&](const TaskSet& current, TaskSet& next) {
     std::unordered_set<std::string_view> names;
     for (const auto& task : added) names.insert(task->info.name);
     for (const auto& task : current.tasks) {
@@ -124,7 +127,10 @@ Status add_tasks_impl(Model::Impl& model, const char* path, bool replace) {
     }
     next.tasks.insert(next.tasks.end(), added.begin(), added.end());
     return Status::ok();
-  });
+  }));
+  const std::lock_guard<std::mutex> lock(model.quarantine_mutex);
+  model.quarantine.insert(model.quarantine.end(), damaged.begin(), damaged.end());
+  return Status::ok();
 }
 
 Status out_of_memory(const char* what) { return Status::error(ErrorCode::kResourceExhausted, "%s: out of memory", what); }
@@ -170,9 +176,9 @@ Result<std::shared_ptr<Model>> Model::load(const char* path, const ModelOptions&
   }
 }
 
-Status Model::add_tasks(const char* path, bool replace) noexcept {
+Status Model::add_tasks(const char* path, bool replace, bool quarantine) noexcept {
   try {
-    return add_tasks_impl(*impl_, path, replace);
+    return add_tasks_impl(*impl_, path, replace, quarantine);
   } catch (const std::bad_alloc&) {
     return out_of_memory(path);
   }

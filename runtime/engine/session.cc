@@ -8,6 +8,7 @@
 #include "runtime/engine/model_impl.h"
 #include "runtime/engine/session_memory.h"
 #include "runtime/platform/check.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets {
 namespace {
@@ -16,8 +17,11 @@ using engine::Sequence;
 using engine::Task;
 using engine::TaskSet;
 
-/// A string for a message: printf precision, so that a hostile name cannot fill it.
-int shown(std::string_view text) { return static_cast<int>(std::min<size_t>(text.size(), 128)); }
+/// A string for a message: printf precision, so that a hostile name cannot fill it. Ends between two characters.
+int shown(std::string_view text) {
+  constexpr size_t kMost = 128;
+  return static_cast<int>(utf8::prefix(text, kMost).size());
+}
 
 }  // namespace
 
@@ -59,7 +63,7 @@ Status Session::Impl::encode_ids(const Query& query, const Task& task, uint32_t 
     if (id < 0 || static_cast<uint32_t>(id) >= vocabulary) {
       return Status::error(ErrorCode::kInvalidArgument, "ids[%zu]: expected 0 to %u, found %" PRId32, i, vocabulary - 1, id);
     }
-    memory.tokens[token_begin + i] = {id, 0, 0, 0, false};
+    memory.tokens[token_begin + i] = {id, 0, 0, 0, internals.has_tokenizer && internals.tokenizer.is_special(id)};
   }
   sequence.rows = static_cast<uint32_t>(query.ids.size());
   return Status::ok();
@@ -86,6 +90,10 @@ Status Session::Impl::encode(const TaskSet& set, const Query& query, uint32_t to
     if (task->info.head == HeadType::kQuestionAnswering && !query.has_text_pair) {
       return Status::error(ErrorCode::kInvalidArgument, "task '%s' answers questions: expected a text_pair with the context, found none",
                            task->info.name.c_str());
+    }
+    if (query.has_text_pair && internals.base.token_types < 2) {
+      return Status::error(ErrorCode::kInvalidArgument, "text_pair: its tokens are of type 1, this base has %u token type",
+                           internals.base.token_types);
     }
     const std::span<tokenizer::Token> room(memory.tokens + token_begin, memory.token_capacity - token_begin);
     PETS_ASSIGN_OR_RETURN(const tokenizer::Encoding encoding,
@@ -164,6 +172,7 @@ Session::Session(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {
 Session::~Session() = default;
 
 Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, const SessionOptions& options) noexcept {
+  if (model == nullptr) return Status::error(ErrorCode::kInvalidArgument, "a session: expected a model, found null");
   try {
     PETS_ASSIGN_OR_RETURN(const uint32_t threads, engine::check_session_options(options));
     Model::Impl& internals = model->impl();

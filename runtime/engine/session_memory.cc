@@ -43,7 +43,10 @@ Result<uint32_t> check_session_options(const SessionOptions& options) noexcept {
   if (options.max_batch_queries == 0 || options.max_batch_queries > kMaxTokens) {
     return out_of_range("max_batch_queries", kMaxTokens, options.max_batch_queries);
   }
-  if (options.pool != nullptr) return options.pool->threads();
+  if (options.pool != nullptr) {
+    const uint32_t threads = options.pool->threads();
+    return threads >= 1 && threads <= kMaxThreads ? Result<uint32_t>(threads) : out_of_range("pool->threads()", kMaxThreads, threads);
+  }
   if (options.threads > kMaxThreads) return out_of_range("threads", kMaxThreads, options.threads);
   return options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
 }

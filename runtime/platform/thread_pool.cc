@@ -1,8 +1,11 @@
 // ThreadPool over pthreadpool.
 #include "pets/thread_pool.h"
 
+#include <pthread.h>
 #include <pthreadpool.h>
 
+#include <algorithm>
+#include <atomic>
 #include <new>
 #include <thread>
 
@@ -69,6 +72,24 @@ class PthreadPool final : public ThreadPool {
   uint32_t flags_;
 };
 
+/// Starts `count` threads at once and ends them: pthreadpool itself waits for ever for one that the system refused to start (a limit on
+/// processes, no room for its stack). Some 20 microseconds a thread.
+bool can_start(uint32_t count) {
+  const std::unique_ptr<pthread_t[]> threads(new (std::nothrow) pthread_t[count]);
+  if (threads == nullptr) return false;
+  std::atomic<bool> ended{false};
+  uint32_t started = 0;
+  const auto wait = [](void* flag) -> void* {
+    static_cast<std::atomic<bool>*>(flag)->wait(false);
+    return nullptr;
+  };
+  while (started < count && ::pthread_create(&threads[started], nullptr, wait, &ended) == 0) ++started;
+  ended = true;
+  ended.notify_all();
+  for (uint32_t i = 0; i < started; ++i) (void)::pthread_join(threads[i], nullptr);
+  return started == count;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ThreadPool>> ThreadPool::create(uint32_t threads) noexcept {
@@ -76,8 +97,9 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(uint32_t threads) noexcep
   if (threads > kMaxThreads) {
     return Status::error(ErrorCode::kInvalidArgument, "threads: expected at most %u, found %u", kMaxThreads, threads);
   }
-  pthreadpool_t pool = pthreadpool_create(threads);
-  if (pool == nullptr) return Status::error(ErrorCode::kResourceExhausted, "cannot create a pool of %u threads", threads);
+  const uint32_t workers = threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
+  pthreadpool_t pool = can_start(workers - 1) ? pthreadpool_create(threads) : nullptr;
+  if (pool == nullptr) return Status::error(ErrorCode::kResourceExhausted, "cannot start a pool of %u threads", workers);
   std::unique_ptr<ThreadPool> owner(new (std::nothrow) PthreadPool(pool));
   if (owner == nullptr) {
     pthreadpool_destroy(pool);

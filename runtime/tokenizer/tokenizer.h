@@ -46,6 +46,8 @@ class WordPieceTokenizer {
 
   /// Tokens that the template adds: 2 for one text, 3 for a pair.
   static constexpr uint32_t special_count(bool has_pair) { return has_pair ? 3 : 2; }
+  /// True for the tokens that the template adds: [CLS] and [SEP].
+  bool is_special(int32_t id) const noexcept { return id == static_cast<int32_t>(class_id_) || id == static_cast<int32_t>(separator_id_); }
 
  private:
   uint64_t encode_part(std::string_view text, uint8_t segment, Token* tokens, uint64_t capacity, uint64_t limit,

@@ -102,7 +102,7 @@ class Program(unittest.TestCase):
     def test_help_and_version(self):
         for command in ([], ["pack"], ["add"], ["inspect"], ["verify"]):
             self.assertIn("Usage" if command else "pack", self.convert(*command, "--help").stdout)
-        self.assertRegex(self.convert("--version").stdout, r"^pets-convert \d+\.\d+\.\d+")
+            self.assertRegex(self.convert(*command, "--version").stdout, r"^pets-convert \d+\.\d+\.\d+\n$")
 
     def test_wrong_usage_is_2(self):
         for arguments in (
@@ -110,6 +110,7 @@ class Program(unittest.TestCase):
             ["nonsense"],
             ["pack"],
             ["pack", "m.yaml"],
+            ["pack", "m.yaml", "-o", ""],
             ["pack", "m.yaml", "-o", "x", "--precision", "fp8"],
             ["pack", "m.yaml", "-o", "x", "--max-drift", "-1"],
             ["pack", "m.yaml", "-o", "x", "--max-drift", "nan"],
@@ -118,6 +119,20 @@ class Program(unittest.TestCase):
             ["inspect", "a", "b"],
         ):
             self.assertEqual(self.convert(*arguments, expect=2).stdout, "")
+
+    def test_an_unknown_command_is_named(self):
+        self.assertIn("no command is called nonsense", self.convert("nonsense", expect=2).stderr)
+
+    def test_what_cannot_be_printed_is_no_success(self):
+        for arguments in (["inspect", self.bundle], ["inspect", self.bundle, "--json"], ["verify", self.bundle], ["--help"], ["pack", "--version"]):
+            with open("/dev/full", "wb") as full:
+                self.assertEqual(subprocess.run([CONVERT, *arguments], stdout=full, stderr=subprocess.DEVNULL, timeout=60).returncode, 1, arguments)
+
+    def test_a_closed_standard_output_is_an_error(self):
+        command = ["sh", "-c", 'exec "$0" inspect "$1" <&- >&-', CONVERT, self.bundle]
+        result = subprocess.run(command, capture_output=True, timeout=60, text=True)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("standard output", result.stderr)
 
     def test_what_is_not_supported_yet_is_refused_by_name(self):
         self.assertIn("cuda", self.pack(TASKS, "--target", "cuda", expect=1))
@@ -148,6 +163,12 @@ class Program(unittest.TestCase):
         for part in (*TASKS, "hidden 48", "embedding", info["base_fingerprint"]):
             self.assertIn(part, text)
 
+    def test_a_label_cannot_break_the_listing(self):
+        self.pack({"a": ("lora-labels", '{labels: ["a\\nb\\x1b[2J", good]}')})
+        text = self.convert("inspect", self.work / "out.pets").stdout
+        self.assertIn("  labels    a?b?[2J, good\n", text)
+        self.assertEqual(self.inspect(self.work / "out.pets")["tasks"][0]["head"]["labels"][0], "a\nb\x1b[2J")
+
     def test_a_bundle_without_tasks(self):
         self.pack({})
         self.assertEqual(self.inspect(self.work / "out.pets")["tasks"], [])
@@ -175,6 +196,28 @@ class Program(unittest.TestCase):
         self.pack({"bad": ("lora-nan", None)}, expect=1)
         self.assertEqual((self.work / "out.pets").read_text(), "old")
 
+    def test_the_output_replaces_nothing_that_is_read(self):
+        base, pet = self.work / "base", self.work / "pet"
+        shutil.copytree(GOLDEN / "bases/tiny48", base)
+        shutil.copytree(PETS / "lora-qv", pet)
+        path = self.work / "m.yaml"
+        path.write_text("version: 1\nbase: {path: base}\ntasks: [{name: a, pet: {path: pet}}]\n")
+        for output in (path, base / "model.safetensors", base / "config.json", pet / "adapter_model.safetensors"):
+            before = output.read_bytes()
+            self.assertIn("would replace", self.convert("pack", path, "-o", output, expect=1).stderr)
+            self.assertEqual(output.read_bytes(), before)
+        for _ in range(2):  # an older bundle among the model's files may be replaced
+            self.convert("pack", path, "-o", base / "out.pets")
+        delta = manifest(self.work / "add.yaml", {"embed2": EMBEDDING}, base=None)
+        self.assertIn("would replace", self.convert("add", base / "out.pets", delta, "-o", base / "out.pets", expect=1).stderr)
+        self.convert("verify", base / "out.pets")
+
+    def test_labels_without_a_name_get_one(self):
+        self.pack({"a": ("lora-labels", '{labels: ["", good]}')})
+        self.assertEqual(self.inspect(self.work / "out.pets")["tasks"][0]["head"]["labels"], ["LABEL_0", "good"])
+        (self.work / "out.pets").unlink()
+        self.assertIn("LABEL_1", self.pack({"a": ("lora-labels", '{labels: [LABEL_1, ""]}')}, expect=1))
+
     def test_bad_manifests_are_one_clear_line(self):
         for text, part in (
             ("version: 1\nbase: {path: x}\ntasks: [", "m.yaml:"),
@@ -183,6 +226,8 @@ class Program(unittest.TestCase):
             ("version: 1\nbases: {path: x}\n", "bases"),
             ("version: 1\ntasks: []\n", "base"),
             (f"version: 1\nbase: {{path: {GOLDEN}/bases/tiny48, precision: bf16}}\n", "bf16"),
+            ('version: "1"\n', "the text `1` in quotes"),
+            ('version: 1\nbase: {path: "a\\nb"}\n', "a?b"),
         ):
             path = self.work / "m.yaml"
             path.write_text(text)
@@ -308,6 +353,9 @@ class Program(unittest.TestCase):
             said = self.convert("verify", self.bundle, "--against", path, "--tolerance", "1e9", expect=1).stderr
             self.assertIn("expected.jsonl:3", said)
             self.assertIn(part, said)
+        for nothing in ("", "\n\n"):
+            path.write_text(nothing)
+            self.assertIn("found none", self.convert("verify", self.bundle, "--against", path, expect=1).stderr)
         self.assertIn("none.jsonl", self.convert("verify", self.bundle, "--against", self.work / "none.jsonl", expect=1).stderr)
 
     def test_damage_is_named_and_the_other_tasks_are_checked(self):

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -183,6 +184,18 @@ class Program(unittest.TestCase):
         self.assertIn(b"label", result.stdout)
         self.assertIn(b"broken.pets", result.stderr)
 
+    def test_a_damaged_task_of_a_delta_leaves_the_others_at_work(self):
+        write_manifest(self.work / "two.yaml", {"first": "{pet: {path: PETS/lora-qv}}", "second": "{pet: {path: PETS/lora-rslora}}"})
+        two = self.work / "two.pets"
+        subprocess.run([CONVERT, "add", self.bundle, str(self.work / "two.yaml"), "-o", str(two)], check=True, capture_output=True)
+        data = bytearray(two.read_bytes())
+        data[-1] ^= 1  # in the second task
+        two.write_bytes(data)
+        lines = '{"task": "first", "text": "x"}\n{"task": "second", "text": "x"}\n{"task": "labels", "text": "x"}\n'
+        result = self.run_program(self.bundle, str(two), lines=lines, expect=1)
+        self.assertEqual(["error" in json.loads(line) for line in result.stdout.splitlines()], [False, True, False])
+        self.assertIn(b"task second is damaged", result.stderr)
+
     def test_input_and_output_files(self):
         source, target = self.work / "in.jsonl", self.work / "out.jsonl"
         source.write_text('{"task": "labels", "text": "x"}\n', encoding="utf-8")
@@ -193,6 +206,54 @@ class Program(unittest.TestCase):
         self.assertIn(b"overwrite", result.stderr)
         self.assertIn("labels", source.read_text(encoding="utf-8"))
         self.assertIn(b"/nonexistent", self.run_program(self.bundle, "--input", "/nonexistent", expect=1).stderr)
+
+    def test_output_never_replaces_what_is_read(self):
+        lines = b'{"task": "extra", "text": "x"}\n'
+        delta = self.work / "kept.pets"
+        delta.write_bytes(Path(self.delta).read_bytes())
+        result = self.run_program(self.bundle, str(delta), "--output", str(delta), lines=lines, expect=1)
+        self.assertIn(b"overwrite", result.stderr)
+        self.assertEqual(delta.read_bytes(), Path(self.delta).read_bytes())
+        # Standard input redirected from the file, as a shell does it.
+        source = self.work / "redirected.jsonl"
+        source.write_bytes(lines)
+        with open(source, "rb") as redirected:
+            result = subprocess.run([RUN, self.bundle, self.delta, "--output", str(source)], stdin=redirected, capture_output=True, timeout=120)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"overwrite", result.stderr)
+        self.assertEqual(source.read_bytes(), lines)
+
+    def test_a_fifo_in_place_of_a_bundle_is_refused_at_once(self):
+        fifo = self.work / "fifo.pets"
+        os.mkfifo(fifo)
+        self.assertIn(b"regular file", self.run_program(str(fifo), expect=1).stderr)
+        self.assertIn(b"regular file", self.run_program(self.bundle, str(fifo), lines='{"task": "labels", "text": "x"}\n', expect=1).stderr)
+
+    def test_closed_standard_streams_are_errors(self):
+        target = self.work / "closed.out"
+        for redirection in ("<&-", "<&- >&- 2>&-"):
+            command = f'exec "$0" "$1" --output "$2" {redirection}'
+            result = subprocess.run(["sh", "-c", command, RUN, self.bundle, str(target)], capture_output=True, timeout=60)
+            self.assertEqual(result.returncode, 1, redirection)
+            self.assertEqual(target.read_bytes(), b"")
+        command = 'exec "$0" "$1" >&-'
+        result = subprocess.run(
+            ["sh", "-c", command, RUN, self.bundle], input=b'{"task": "labels", "text": "x"}\n', capture_output=True, timeout=60
+        )
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"standard output", result.stderr)
+
+    def test_messages_are_one_line_whatever_a_file_is_called(self):
+        message = self.run_program("/nowhere/a\nb\x1b[2J", expect=1).stderr
+        self.assertEqual(message.count(b"\n"), 1)
+        self.assertNotIn(b"\x1b", message)
+
+    def test_token_ids_of_special_tokens_are_not_listed(self):
+        text = self.answers({"task": "tokens", "text": "good"})[0]["tokens"]
+        vocabulary = (GOLDEN / "bases/tiny48/vocab.txt").read_text(encoding="utf-8").split("\n")
+        ids = [vocabulary.index("[CLS]"), *[vocabulary.index("the")] * 2, vocabulary.index("[SEP]")]
+        self.assertEqual(len(self.answers({"task": "tokens", "ids": ids})[0]["tokens"]), 2)
+        self.assertTrue(text)
 
     def test_table(self):
         lines = '{"task": "labels", "text": "日本語"}\n{"task": "tokens", "text": "x"}\n{"task": "nope", "text": "x"}\n'
@@ -222,9 +283,25 @@ class Program(unittest.TestCase):
         self.run_program(self.bundle, "--memory-limit", str(needed), expect=0)
         self.run_program(self.bundle, "--memory-limit", str(needed - 1), expect=1)
 
+    def test_a_refused_delta_leaves_the_others_at_work_within_a_limit_too(self):
+        lines = '{"task": "extra", "text": "x"}\n'
+        result = self.run_program(self.bundle, "/nowhere.pets", self.delta, "--memory-limit", "64M", lines=lines, expect=1)
+        self.assertIn(b"label", result.stdout)
+        self.assertIn(b"/nowhere.pets", result.stderr)
+
     def test_usage(self):
-        for arguments in ([], [self.bundle, "--nope"], [self.bundle, "--threads", "none"], [self.bundle, "--memory-limit", "1X"]):
+        for arguments in (
+            [],
+            [self.bundle, "--nope"],
+            [self.bundle, "--threads", "none"],
+            [self.bundle, "--threads", "1025"],
+            [self.bundle, "--max-batch-tokens", "4194305"],
+            [self.bundle, "--memory-limit", "1X"],
+        ):
             self.assertEqual(self.run_program(*arguments).returncode, 2, arguments)
+        for option in ("--help", "--version"):
+            with open("/dev/full", "wb") as full:
+                self.assertEqual(subprocess.run([RUN, option], stdout=full, timeout=60).returncode, 1)
         self.assertEqual(self.run_program("--help").returncode, 0)
         self.assertRegex(self.run_program("--version").stdout.decode(), r"^pets-run \d+\.\d+\.\d+\n$")
         self.assertIn(b"cuda", self.run_program(self.bundle, "--backend", "cuda", expect=1).stderr)
@@ -276,6 +353,18 @@ class Program(unittest.TestCase):
             self.assertEqual(process.wait(60), 128 + number)
             self.assertEqual(process.stdout.read(), b"")
             self.stop(process)
+
+    def test_an_ignored_interruption_stays_ignored(self):
+        process = self.start(self.bundle, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        for _ in range(2):
+            process.stdin.write(b'{"task": "labels", "text": "x"}\n')
+            process.stdin.flush()
+            self.assertTrue(process.stdout.readline().endswith(b"}\n"))
+            process.send_signal(signal.SIGINT)
+        process.stdin.close()
+        self.assertEqual(process.wait(60), 0)
+        process.stdout.close()
+        process.stderr.close()
 
     def test_interruption_of_a_long_run_leaves_whole_lines(self):
         source = self.work / "long.jsonl"
@@ -341,6 +430,12 @@ class Program(unittest.TestCase):
         self.assertLess(peak, plan + 16 * MIB, f"peak {peak}, planned {plan}")
 
     if not INSTRUMENTED:
+
+        def test_threads_that_cannot_be_started_are_an_error(self):
+            limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (200 * MIB, 200 * MIB))  # not enough for 64 stacks
+            result = subprocess.run([RUN, self.bundle, "--threads", "64"], input=b"", capture_output=True, timeout=60, preexec_fn=limit)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(b"64 threads", result.stderr)
 
         def test_memory_stays_within_the_plan(self):
             self.check_memory([], b'{"task": "tokens", "text": "' + b"word " * 50 + b'"}\n', 20)

@@ -43,8 +43,8 @@ TEST(QueryLine, ReadsTokenIds) {
 
 TEST(QueryLine, KeepsTheIdAsItWasWritten) {
   for (const std::string_view id :
-       {"1.0", "1e400", "-0", "\"\\u0041\\n\\ud83d\\ude00 \xC3\xA9\"", "null", "true", "[1, {\"a\" : [ ]},\"b\"]",
-        "{\"x\":{\"y\":1},\"x\":2}", "123456789012345678901234567890", "\"\"", "[]", "{}"}) {
+       {"1.0", "1e400", "-0", "\"\\u0041\\n\\ud83d\\ude00 \xC3\xA9\"", "\"\\udcff\\ud800\"", "{\"\\ud800\":0}", "null", "true",
+        "[1, {\"a\" : [ ]},\"b\"]", "{\"x\":{\"y\":1},\"x\":2}", "123456789012345678901234567890", "\"\"", "[]", "{}"}) {
     const Parsed p("{\"text\":\"\\u0061\",\"id\": " + std::string(id) + " ,\"task\":\"t\"}");
     EXPECT_EQ(p.line.error, "") << id;
     EXPECT_EQ(p.line.id, id);
@@ -138,7 +138,10 @@ TEST(QueryLine, AnErrorKeepsTheIdWhereverItStands) {
   // The first of two ids, and none that would make the output invalid.
   EXPECT_EQ(Parsed(R"({"id":1,"id":2,"task":"t","text":"x"})").line.id, "1");
   EXPECT_EQ(Parsed("{\"txt\":1,\"id\":\"\xFF\",\"task\":\"t\",\"text\":\"\"}").line.id, "");
-  EXPECT_EQ(Parsed(R"({"id":"\ud800","task":"t","text":""})").line.id, "");
+  for (const char* id : {"01", "1x", "nullx", "-01", "\"a\"b"}) {
+    EXPECT_EQ(Parsed("{\"id\":" + std::string(id) + ",\"task\":\"t\",\"text\":\"\"}").line.id, "") << id;
+  }
+  EXPECT_EQ(Parsed(R"({"id":7 "task":"t","text":""})").line.id, "7");
 }
 
 TEST(QueryLine, TooManyIdsAreRefusedAndNotKept) {

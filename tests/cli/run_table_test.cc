@@ -26,10 +26,27 @@ TEST(Table, FitsToTheWidth) {
   EXPECT_EQ(fit("\xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E", 5, true), "\xE6\x97\xA5\xE6\x9C\xAC\xE2\x80\xA6");
   EXPECT_EQ(fit("\xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E", 4, true), "\xE6\x97\xA5\xE2\x80\xA6 ");
   EXPECT_EQ(fit("abc", 0, true), "");
+  EXPECT_EQ(fit("a\xE2\x80\xAE\x1B"
+                "b",
+                6, false),
+            "a  b");  // neither turns the line round nor clears the screen
   EXPECT_EQ(fit("\xFF"
                 "bc",
                 3, true),
             " bc");
+}
+
+TEST(Table, FillsTheTerminalAndNoMore) {
+  for (const std::size_t width : {48U, 60U, 80U, 200U}) {
+    for (const std::size_t answer : {6U, 20U, 32U}) {
+      const TableLayout layout = table_layout(width, 7, answer);
+      EXPECT_EQ(layout.task + layout.text + layout.answer + layout.score + 6, width) << answer;
+      EXPECT_GE(layout.text, 16U);
+    }
+  }
+  EXPECT_EQ(table_layout(80, 7, 32).answer, 32U);
+  EXPECT_EQ(table_layout(60, 7, 32).answer, 24U);
+  EXPECT_EQ(table_layout(1, 7, 32).answer, 12U);
 }
 
 TEST(Table, AlignsRowsOfDifferentHeads) {

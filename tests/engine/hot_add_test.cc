@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -162,6 +163,26 @@ TEST_F(HotAdd, ATaskBeyondTheSessionsScratchIsRefusedForThatSessionOnly) {
   auto fresh = Session::create(*model);
   ASSERT_TRUE(fresh);
   EXPECT_EQ(logits(**fresh, "wide").size(), 1U);
+}
+
+TEST_F(HotAdd, ADamagedTaskRefusesItsFileOrIsQuarantinedAlone) {
+  {
+    std::fstream file(second_.path(), std::ios::in | std::ios::out | std::ios::binary | std::ios::ate);
+    file.seekp(-1, std::ios::end);
+    file.put('\x55');  // in the padding of the last task
+  }
+  auto model = Model::load(bundle_.c_str());
+  ASSERT_TRUE(model);
+  auto session = Session::create(*model);
+  ASSERT_TRUE(session);
+  EXPECT_EQ((*model)->add_tasks(second_.c_str()).code(), ErrorCode::kDamaged);
+  EXPECT_TRUE(logits(**session, "a").empty());
+  EXPECT_TRUE((*model)->quarantined().empty());
+  ASSERT_TRUE((*model)->add_tasks(second_.c_str(), false, true));
+  EXPECT_EQ(logits(**session, "a").size(), 3U);
+  EXPECT_TRUE(logits(**session, "b").empty());
+  ASSERT_EQ((*model)->quarantined().size(), 1U);
+  EXPECT_EQ((*model)->quarantined()[0].name, "b");
 }
 
 TEST_F(HotAdd, AFileOfAnotherBaseIsRefused) {

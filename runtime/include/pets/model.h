@@ -28,8 +28,8 @@ class Model {
 
   /// Adds every task of a delta bundle (or of another full bundle of the same base), all or none: a task of another base, a damaged one
   /// or a name that is taken refuses the file. With `replace`, tasks of the same name are replaced. Sessions see the old set until their
-  /// next batch, then the whole new one.
-  Status add_tasks(const char* path, bool replace = false) noexcept;
+  /// next batch, then the whole new one. With `quarantine`, a damaged task is left out (see `quarantined`) and the others are added.
+  Status add_tasks(const char* path, bool replace = false, bool quarantine = false) noexcept;
   /// Removes a task; batches that run finish with it. The memory of a file goes when its last task goes.
   Status remove_task(std::string_view name) noexcept;
 

@@ -13,7 +13,7 @@ namespace pets {
 
 enum class ErrorCode : int {
   kOk = 0,
-  kInvalidArgument,    ///< the caller's mistake: unknown task, ids beyond the vocabulary, invalid UTF-8
+  kInvalidArgument,    ///< the caller's mistake: ids beyond the vocabulary, invalid UTF-8, options out of range
   kNotFound,           ///< no such file, no such task
   kIo,                 ///< the operating system refused: the message holds its reason
   kDamaged,            ///< a file fails its checksums or its validation
@@ -36,7 +36,8 @@ class [[nodiscard]] Status {
   }
 
   static Status ok() noexcept { return Status(); }
-  /// An error with a printf-style message: one line that names the file, the thing, what was expected and what was found.
+  /// An error with a printf-style message: one line that names the file, the thing, what was expected and what was found. Control
+  /// characters in it become '?'.
   [[gnu::format(printf, 2, 3)]] static Status error(ErrorCode code, const char* format, ...) noexcept;
 
   bool is_ok() const noexcept { return code_ == ErrorCode::kOk; }

@@ -70,12 +70,12 @@ struct TaskInfo {
 
 /// A query: text (and text_pair), or token ids instead. Views must outlive the run.
 struct Query {
-  std::string_view task;
-  std::string_view text;
-  std::string_view text_pair;
+  std::string_view task{};
+  std::string_view text{};
+  std::string_view text_pair{};
   bool has_text_pair = false;
   /// Used instead of the texts where `has_ids`: complete ids, special tokens included; token types are all 0.
-  std::span<const int32_t> ids;
+  std::span<const int32_t> ids{};
   bool has_ids = false;
 };
 
@@ -83,8 +83,8 @@ struct Query {
 struct AnswerToken {
   uint32_t start = 0;  ///< bytes [start, end) of its text; 0, 0 for special tokens and for queries given as ids
   uint32_t end = 0;
-  uint8_t segment = 0;  ///< 0: text, 1: text_pair
-  bool special = false;
+  uint8_t segment = 0;   ///< 0: text, 1: text_pair
+  bool special = false;  ///< [CLS] or [SEP]; never set where the bundle holds no tokenizer
   int32_t id = 0;
 };
 

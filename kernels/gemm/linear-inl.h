@@ -25,6 +25,25 @@ PETS_INLINE Rows16 load_weights(const void* panel, size_t at) {
   }
 }
 
+/// Weights that the tile cannot read as they are: `stage_rows(first, rows, stage)` makes rows [first, first + rows) of the panel,
+/// 16 floats each, and all strips share them. t.w and t.k are set here.
+template <class StageRows>
+PETS_INLINE void staged_strips(Tile t, uint32_t width, size_t k, uint32_t strips, const StageRows& stage_rows) {
+  alignas(64) float stage[kStageRows * kPanelColumns];
+  t.w = stage;
+  t.w_stride = kPanelColumns;
+  t.read_ahead = false;
+  size_t done = 0;
+  do {
+    t.k = k - done < kStageRows ? k - done : kStageRows;
+    stage_rows(done, t.k, stage);
+    tile_strips(t, width, strips);
+    t.x += t.k * kStripRows;
+    t.bias = nullptr;
+    done += t.k;
+  } while (done < k);
+}
+
 inline void linear_panel(const LinearPanel& a) {
   Tile t;
   t.x = a.x;
@@ -41,24 +60,14 @@ inline void linear_panel(const LinearPanel& a) {
     tile_strips(t, a.width, a.strips);
     return;
   }
-  alignas(64) float stage[kStageRows * kPanelColumns];
   const uint16_t* half = static_cast<const uint16_t*>(a.panel);
   const char* next = static_cast<const char*>(a.prefetch);
-  t.w = stage;
-  t.w_stride = kPanelColumns;
-  t.read_ahead = false;
-  size_t done = 0;
-  do {
-    t.k = a.k - done < kStageRows ? a.k - done : kStageRows;
-    for (size_t k = 0; k < t.k; ++k) {
-      if (next) prefetch_l2(next + (done + k) * a.width * sizeof(uint16_t));
-      store(load_weights<WeightType::kFloat16>(half, (done + k) * a.width), stage + k * kPanelColumns);
+  staged_strips(t, a.width, a.k, a.strips, [&](size_t first, size_t rows, float* stage) {
+    for (size_t k = first; k < first + rows; ++k, stage += kPanelColumns) {
+      if (next) prefetch_l2(next + k * a.width * sizeof(uint16_t));
+      store(load_weights<WeightType::kFloat16>(half, k * a.width), stage);
     }
-    tile_strips(t, a.width, a.strips);
-    t.x += t.k * kStripRows;
-    t.bias = nullptr;
-    done += t.k;
-  } while (done < a.k);
+  });
 }
 
 inline void linear_continue(const LinearContinue& a) {

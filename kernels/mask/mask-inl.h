@@ -91,7 +91,6 @@ void masked_panel_of(const MaskedPanel& a) {
 template <WeightType kType>
 void masked_strips_of(const MaskedPanel& a) {
   constexpr uint32_t kMostStrips = 16;
-  alignas(64) float stage[kStageRows * kPanelColumns];
   static_assert(kStageRows % 32 == 0);
   for (uint32_t first = 0; first < a.strips; first += kMostStrips) {
     const uint32_t strips = a.strips - first < kMostStrips ? a.strips - first : kMostStrips;
@@ -103,19 +102,10 @@ void masked_strips_of(const MaskedPanel& a) {
     t.y = a.y + first * a.y_stride;
     t.y_stride = a.y_stride;
     t.bias = a.bias ? starts : nullptr;
-    t.w = stage;
-    t.w_stride = kPanelColumns;
-    t.read_ahead = false;
-    size_t done = 0;
-    do {
-      t.k = a.k - done < kStageRows ? a.k - done : kStageRows;
-      StageMasked<kType> side{a.panel, done * a.width, a.width, a.planes + done / 32 * kPanelColumns, t.k, stage};
+    staged_strips(t, a.width, a.k, strips, [&](size_t row, size_t rows, float* stage) {
+      StageMasked<kType> side{a.panel, row * a.width, a.width, a.planes + row / 32 * kPanelColumns, rows, stage};
       while (side.left > 0) side.step();
-      tile_strips(t, a.width, strips);
-      t.x += t.k * kStripRows;
-      t.bias = nullptr;
-      done += t.k;
-    } while (done < a.k);
+    });
   }
 }
 

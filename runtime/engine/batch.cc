@@ -25,11 +25,8 @@ void PackedBatch::append(const Sequence& sequence) {
   rows_ += sequence.rows;
 }
 
-void PackedBatch::group(const TaskSet& set) {
-  for (uint32_t i = 0; i < sequence_count_; ++i) {
-    const auto found = set.by_name.find(sequences_[i].task->info.name);
-    keys_[i] = (static_cast<uint64_t>(found->second) << 32) | i;
-  }
+void PackedBatch::group() {
+  for (uint32_t i = 0; i < sequence_count_; ++i) keys_[i] = (static_cast<uint64_t>(sequences_[i].task_index) << 32) | i;
   std::sort(keys_, keys_ + sequence_count_);
   uint32_t row = 0;
   for (uint32_t i = 0; i < sequence_count_; ++i) {

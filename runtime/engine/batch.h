@@ -15,6 +15,7 @@ namespace pets::engine {
 struct Sequence {
   uint32_t query = 0;  ///< index into the run's queries
   const Task* task = nullptr;
+  uint32_t task_index = 0;   ///< position of the task in its set
   uint32_t token_begin = 0;  ///< into the token buffer (input order)
   uint32_t first_row = 0;    ///< into the packed rows (task order)
   uint32_t rows = 0;
@@ -53,8 +54,8 @@ class PackedBatch {
   void clear() { sequence_count_ = rows_ = 0; }
   /// Appends a sequence in input order; the caller has made sure that it fits.
   void append(const Sequence& sequence);
-  /// Sorts sequences by the position of their task in `set`, then by input order, assigns rows and builds the strip tables.
-  void group(const TaskSet& set);
+  /// Sorts sequences by `task_index`, then by input order, assigns rows and builds the strip tables.
+  void group();
 
   std::span<const Sequence> sequences() const { return {sequences_, sequence_count_}; }
   uint32_t rows() const { return rows_; }

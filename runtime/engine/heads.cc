@@ -17,16 +17,11 @@ bool reads_tokens(const Task& task) { return task.weights.head.pooling == schema
 /// One dense layer of one strip, no PET operators.
 void dense(const kernels::KernelTable& kernels, const LinearWeights& weights, kernels::Activation activation, const float* x, float* y) {
   static constexpr float kZeros[kPanelColumns] = {};
-  const size_t element = weights.type == kernels::WeightType::kFloat16 ? sizeof(uint16_t) : sizeof(float);
   for (size_t panel = 0; panel < kernels::panel_count(weights.out); ++panel) {
     const float* bias = weights.bias == nullptr ? kZeros : weights.bias + panel * kPanelColumns;
-    kernels::LinearPanel call;
+    kernels::LinearPanel call = weights.panel(panel);
     call.x = x;
     call.y = y + panel * kPanelColumns * kStripRows;
-    call.panel = static_cast<const std::byte*>(weights.panels) + kernels::panel_offset(weights.in, panel) * element;
-    call.type = weights.type;
-    call.width = kernels::panel_width(weights.out, panel);
-    call.k = weights.in;
     call.bias = &bias;
     kernels.linear_panel(call);
   }

@@ -91,12 +91,6 @@ StripPlan plan_strip(const LinearSite& site, std::span<const RowSegment> segment
   return plan;
 }
 
-const void* panel_address(const LinearWeights& weights, size_t panel) {
-  const size_t offset = kernels::panel_offset(weights.in, panel);
-  if (weights.type == kernels::WeightType::kFloat16) return static_cast<const uint16_t*>(weights.panels) + offset;
-  return static_cast<const float*>(weights.panels) + offset;
-}
-
 /// Lays each segment's own start into its rows of the tile.
 void blend_starts(const kernels::KernelTable& kernels, const LinearSite& site, std::span<const RowSegment> segments, size_t column,
                   uint32_t width, float* tile) {
@@ -122,13 +116,14 @@ void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, co
       if (same_task(plans[s])) {
         while (s + run < strips && same_task(plans[s + run]) && plans[s + run].x == plans[s].x + run * site.x_stride) ++run;
       }
+      const kernels::LinearPanel dense = weights.panel(panel);
       kernels::MaskedPanel call;
       call.x = plans[s].x;
       call.y = tile + s * site.y_stride;
-      call.panel = panel_address(weights, panel);
-      call.type = weights.type;
-      call.width = kernels::panel_width(weights.out, panel);
-      call.k = weights.in;
+      call.panel = dense.panel;
+      call.type = dense.type;
+      call.width = dense.width;
+      call.k = dense.k;
       call.planes = active.operators->mask + panel * kernels::bit_plane_words(weights.in);
       call.bias = start_at(chain_start(active.operators, weights), column);
       call.lanes = active.lanes;
@@ -207,18 +202,14 @@ void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, c
       for (; s + run < strips && plans[s + run].dense && plans[s + run].x == plans[s].x + run * site.x_stride; ++run) {
         starts[run] = plans[s + run].blended ? nullptr : start_at(plans[s + run].uniform_bias, column);
       }
-      kernels::LinearPanel call;
+      kernels::LinearPanel call = weights.panel(panel);
       call.x = plans[s].x;
       call.x_stride = site.x_stride;
       call.y = tile + s * site.y_stride;
       call.y_stride = site.y_stride;
-      call.panel = panel_address(weights, panel);
-      call.type = weights.type;
-      call.width = width;
-      call.k = weights.in;
       call.bias = starts;
       call.strips = run;
-      call.prefetch = panel + 1 < panel_end ? panel_address(weights, panel + 1) : nullptr;
+      call.prefetch = panel + 1 < panel_end ? weights.panel(panel + 1).panel : nullptr;
       kernels.linear_panel(call);
       s += run;
     }

@@ -212,9 +212,9 @@ std::vector<std::shared_ptr<const TaskInfo>> Model::tasks() const {
 
 std::shared_ptr<const TaskInfo> Model::find_task(std::string_view name) const {
   return impl_->tasks.view([&](const TaskSet& set) -> std::shared_ptr<const TaskInfo> {
-    const auto found = set.by_name.find(name);
-    if (found == set.by_name.end()) return nullptr;
-    const auto& task = set.tasks[found->second];
+    const std::optional<uint32_t> found = set.find(name);
+    if (!found) return nullptr;
+    const auto& task = set.tasks[*found];
     return {task, &task->info};
   });
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <new>
+#include <optional>
 
 #include "runtime/engine/decode.h"
 #include "runtime/engine/model_impl.h"
@@ -71,8 +72,9 @@ Status Session::Impl::encode_ids(const Query& query, const Task& task, uint32_t 
 
 /// Tokens of one query at `token_begin` of the token buffer.
 Status Session::Impl::encode(const TaskSet& set, const Query& query, uint32_t token_begin, Sequence& sequence) {
-  const Task* task = set.find(query.task);
-  if (task == nullptr) return Status::error(ErrorCode::kNotFound, "unknown task '%.*s'", shown(query.task), query.task.data());
+  const std::optional<uint32_t> index = set.find(query.task);
+  if (!index) return Status::error(ErrorCode::kNotFound, "unknown task '%.*s'", shown(query.task), query.task.data());
+  const Task* task = set.tasks[*index].get();
   if (!task->limits.within(capacity.tasks)) {
     return Status::error(ErrorCode::kResourceExhausted,
                          "task '%s' was added after this session was made and needs more scratch than was planned (rank %u, bottleneck %u, "
@@ -80,6 +82,7 @@ Status Session::Impl::encode(const TaskSet& set, const Query& query, uint32_t to
                          task->info.name.c_str(), task->limits.rank, task->limits.inner, task->info.outputs);
   }
   sequence.task = task;
+  sequence.task_index = *index;
   sequence.token_begin = token_begin;
   if (query.has_ids) {
     PETS_RETURN_IF_ERROR(encode_ids(query, *task, token_begin, sequence));
@@ -157,7 +160,7 @@ Status Session::Impl::run(std::span<const Query> queries, AnswerFn on_answer, vo
     const TaskSet* set = reader.acquire();
     const size_t taken = fill_batch(*set, queries, next);
     if (memory.batch.rows() != 0) {
-      memory.batch.group(*set);
+      memory.batch.group();
       encoder.run(memory.batch, memory.tokens);
       heads.run(memory.batch);
     }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -62,9 +63,10 @@ struct TaskSet {
   std::unordered_map<std::string_view, uint32_t> by_name;  // views into the tasks' names
   mutable std::atomic<uint32_t> references{1};
 
-  const Task* find(std::string_view name) const {
+  /// The task's index into `tasks`.
+  std::optional<uint32_t> find(std::string_view name) const {
     const auto found = by_name.find(name);
-    return found == by_name.end() ? nullptr : tasks[found->second].get();
+    return found == by_name.end() ? std::nullopt : std::optional(found->second);
   }
   void index();
   void release() const;

@@ -1,11 +1,14 @@
 // The base and the tasks as the engine follows them: raw pointers into mapped segments, resolved once when a file is loaded.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "kernels/activation/activation.h"
 #include "kernels/bottleneck/bottleneck.h"
+#include "kernels/gemm/linear.h"
+#include "kernels/gemm/panel_layout.h"
 #include "kernels/strip.h"
 #include "pets/status.h"
 #include "runtime/bundle/bundle_file.h"
@@ -19,6 +22,17 @@ struct LinearWeights {
   kernels::WeightType type = kernels::WeightType::kFloat32;
   const float* bias = nullptr;  ///< [out]
   uint32_t out = 0, in = 0;
+
+  /// What linear_panel needs to know of one panel; x, y and the starts are the caller's.
+  kernels::LinearPanel panel(size_t index) const {
+    const size_t element = type == kernels::WeightType::kFloat16 ? sizeof(uint16_t) : sizeof(float);
+    kernels::LinearPanel call;
+    call.panel = static_cast<const std::byte*>(panels) + kernels::panel_offset(in, index) * element;
+    call.type = type;
+    call.width = kernels::panel_width(out, index);
+    call.k = in;
+    return call;
+  }
 };
 
 struct NormWeights {

@@ -152,9 +152,13 @@ TEST_F(PlanTest, ABadQueryGetsItsOwnErrorAndTheOthersGoOn) {
     ASSERT_EQ(index, next++);
     const char* error = expectations[index].error;
     ASSERT_EQ(answer.status.is_ok(), error == nullptr) << answer.status.c_str();
-    if (error != nullptr) EXPECT_NE(answer.status.message().find(error), std::string_view::npos) << answer.status.c_str();
+    if (error != nullptr) {
+      EXPECT_NE(answer.status.message().find(error), std::string_view::npos) << answer.status.c_str();
+    }
     if (index == 0) first.assign(answer.logits.begin(), answer.logits.end());
-    if (index == 6) EXPECT_TRUE(std::equal(first.begin(), first.end(), answer.logits.begin()));
+    if (index == 6) {
+      EXPECT_TRUE(std::equal(first.begin(), first.end(), answer.logits.begin()));
+    }
   }));
   EXPECT_EQ(next, queries.size());
 }

@@ -77,6 +77,11 @@ Result<Value> load_object(const std::string& path, const JsonLimits& limits) {
   return parse_object<Value>({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path, limits);
 }
 
+template <typename Value>
+std::string text_of(const Value& value) {
+  return utf8::printable(value.dump(-1, ' ', false, Value::error_handler_t::replace), 80);
+}
+
 Status missing(const std::string& path, std::string_view key, const char* expected) {
   return Status::error(ErrorCode::kInvalidArgument, "%s: `%.*s` is missing, expected %s", path.c_str(), static_cast<int>(key.size()),
                        key.data(), expected);
@@ -104,9 +109,8 @@ Result<OrderedJson> parse_config_object(std::string_view text, const std::string
 Result<Json> load_json_object(const std::string& path, const JsonLimits& limits) { return load_object<Json>(path, limits); }
 Result<OrderedJson> load_config_object(const std::string& path, const JsonLimits& limits) { return load_object<OrderedJson>(path, limits); }
 
-std::string json_text(const OrderedJson& value) {
-  return utf8::printable(value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace), 80);
-}
+std::string json_text(const OrderedJson& value) { return text_of(value); }
+std::string json_text(const Json& value) { return text_of(value); }
 
 Status check_keys(const OrderedJson& object, std::span<const KeyRule> rules, const std::string& path) {
   for (const auto& [key, value] : object.items()) {

@@ -56,5 +56,6 @@ Result<std::string> get_string(const OrderedJson& object, std::string_view key, 
 
 /// The value as JSON text, cut for a message.
 std::string json_text(const OrderedJson& value);
+std::string json_text(const Json& value);
 
 }  // namespace pets::converter

@@ -35,8 +35,7 @@ Result<std::map<std::string, std::string>> read_index(const std::string& path) {
   for (const auto& [name, shard] : map->items()) {
     if (!shard.is_string() || !is_plain_file_name(shard.get<std::string>())) {
       return Status::error(ErrorCode::kDamaged, "%s: tensor `%s`: %s is no name of a file in the same directory", path.c_str(),
-                           utf8::printable(name).c_str(),
-                           utf8::printable(shard.dump(-1, ' ', false, Json::error_handler_t::replace)).c_str());
+                           utf8::printable(name).c_str(), json_text(shard).c_str());
     }
     shard_of[name] = shard.get<std::string>();
   }

@@ -78,8 +78,6 @@ constexpr const char* kRead[] = {"tokenizer_class",
                                  "backend",
                                  "is_local"};
 
-std::string shown(const Json& value) { return utf8::printable(value.dump(-1, ' ', false, Json::error_handler_t::replace), 80); }
-
 class ConfigReader {
  public:
   ConfigReader(std::string directory, bool from_vocabulary, TokenizerDraft& draft)
@@ -93,7 +91,7 @@ class ConfigReader {
  private:
   Status refuse(const std::string& path, const std::string& key, const Json& value, const char* expected) const {
     return Status::error(ErrorCode::kUnsupported, "%s: `%s` is %s, expected %s", path.c_str(), utf8::printable(key).c_str(),
-                         shown(value).c_str(), expected);
+                         json_text(value).c_str(), expected);
   }
   const Json* find(const char* key) const {
     const auto found = config_.find(key);
@@ -135,7 +133,7 @@ Status ConfigReader::check_keys() const {
       continue;
     if (std::any_of(kAttributes.begin(), kAttributes.end(), [&](const Attribute& a) { return named(a.name); })) continue;
     return Status::error(ErrorCode::kUnsupported, "%s: unknown key `%s` (value %s): it may change the token ids", path_.c_str(),
-                         utf8::printable(key).c_str(), shown(value).c_str());
+                         utf8::printable(key).c_str(), json_text(value).c_str());
   }
   if (const Json* side = find("truncation_side"); side != nullptr && *side != "right")
     return refuse(path_, "truncation_side", *side, "\"right\"");

@@ -11,8 +11,6 @@
 namespace pets::converter {
 namespace {
 
-std::string shown(const Json& value) { return utf8::printable(value.dump(-1, ' ', false, Json::error_handler_t::replace), 80); }
-
 // An object of the file, and where it is, for messages.
 struct Part {
   const Json& value;
@@ -21,14 +19,14 @@ struct Part {
   Status refuse(const char* key, const std::string& expected) const {
     const auto found = value.find(key);
     return Status::error(ErrorCode::kUnsupported, "%s: `%s` is %s, expected %s", where.c_str(), key,
-                         found == value.end() ? "missing" : shown(*found).c_str(), expected.c_str());
+                         found == value.end() ? "missing" : json_text(*found).c_str(), expected.c_str());
   }
   Status only_keys(std::initializer_list<const char*> known) const {
     for (const auto& [key, unused] : value.items()) {
       const auto same = [&key = key](const char* name) { return key == name; };
       if (std::none_of(known.begin(), known.end(), same)) {
         return Status::error(ErrorCode::kUnsupported, "%s: unknown key `%s` (value %s): it may change the token ids", where.c_str(),
-                             utf8::printable(key).c_str(), shown(unused).c_str());
+                             utf8::printable(key).c_str(), json_text(unused).c_str());
       }
     }
     return Status::ok();
@@ -76,7 +74,8 @@ Status read_vocabulary(const Part& model, TokenizerDraft& draft) {
   for (const auto& [entry, id] : vocabulary.value.items()) {
     const std::string name = utf8::printable(entry);
     if (!id.is_number_unsigned() || id.get<uint64_t>() >= limit) {
-      return Status::error(ErrorCode::kInvalidArgument, "%s: `%s` has id %s", vocabulary.where.c_str(), name.c_str(), shown(id).c_str());
+      return Status::error(ErrorCode::kInvalidArgument, "%s: `%s` has id %s", vocabulary.where.c_str(), name.c_str(),
+                           json_text(id).c_str());
     }
     if (entry.size() > tokenizer::kMaxEntryBytes) {
       return Status::error(ErrorCode::kUnsupported, "%s: `%s` has %zu bytes, at most %u are supported", vocabulary.where.c_str(),

@@ -1,6 +1,6 @@
-# Line coverage of the parsers, the code that reads what strangers wrote: PETS_COVERAGE (gcc) instruments these files and no others, so it
+# Line coverage of the parsers, the code that reads what strangers wrote: PETS_COVERAGE instruments these files and no others, so it
 # costs little in a build that runs the tests anyhow. tests/coverage.py prints the report.
-option(PETS_COVERAGE "Measure the line coverage of the parsers (gcc)" OFF)
+option(PETS_COVERAGE "Measure the line coverage of the parsers" OFF)
 
 function(pets_measure_coverage target)
   if(NOT TARGET ${target})

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Reports the line coverage of the parsers after the tests of a PETS_COVERAGE build ran.
 
-usage: coverage.py BUILD_DIR SOURCE_DIR [MINIMUM_PERCENT]
+usage: coverage.py BUILD_DIR SOURCE_DIR MINIMUM_PERCENT [GCOV...]
+GCOV is the compiler's own tool: gcov (the default), or `llvm-cov gcov` for clang.
 
 A line that no input can reach carries a comment `unreachable: why`; it does not count, and the report names it.
 Exits with 1 where the parsers together stay below the minimum.
 """
 
 import collections
-import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,18 +17,22 @@ from pathlib import Path
 MARK = "unreachable:"
 
 
-def line_counts(build: Path, source: Path) -> dict[Path, dict[int, int]]:
+# "  count*:  number:text" as gcov and llvm-cov print it; "-" counts nothing, "#####" and "=====" stand for 0
+LINE = re.compile(r"\s*(#####|=====|\d+)\*?:\s*(\d+):")
+SOURCE = re.compile(r"\s*-:\s*0:Source:(.*)")
+
+
+def line_counts(build: Path, source: Path, gcov: list[str]) -> dict[Path, dict[int, int]]:
     """file -> line -> executions, summed over all objects that hold the line."""
     counts: dict[Path, dict[int, int]] = collections.defaultdict(lambda: collections.defaultdict(int))
     for data in sorted(build.rglob("*.gcda")):
-        run = subprocess.run(["gcov", "--json-format", "--stdout", str(data)], capture_output=True, text=True, check=True, cwd=build)
-        for document in run.stdout.splitlines():
-            for file in json.loads(document)["files"]:
-                path = Path(build, file["file"]).resolve()
-                if path.suffix != ".cc" or not path.is_relative_to(source):
-                    continue
-                for line in file["lines"]:
-                    counts[path][line["line_number"]] += line["count"]
+        run = subprocess.run([*gcov, "--stdout", str(data)], capture_output=True, text=True, check=True, cwd=build)
+        path = None
+        for text in run.stdout.splitlines():
+            if (named := SOURCE.match(text)) is not None:
+                path = Path(build, named[1]).resolve()
+            elif path is not None and path.suffix == ".cc" and path.is_relative_to(source) and (line := LINE.match(text)) is not None:
+                counts[path][int(line[2])] += int(line[1]) if line[1].isdigit() else 0
     return counts
 
 
@@ -42,12 +47,12 @@ def ranges(numbers: list[int]) -> str:
 
 
 def main() -> int:
-    if len(sys.argv) not in (3, 4):
+    if len(sys.argv) < 4:
         print(__doc__, file=sys.stderr)
         return 2
     build, source = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
-    minimum = float(sys.argv[3]) if len(sys.argv) == 4 else 0.0
-    counts = line_counts(build, source)
+    minimum = float(sys.argv[3])
+    counts = line_counts(build, source, sys.argv[4:] or ["gcov"])
     if not counts:
         print("no coverage data: run the tests of a build with PETS_COVERAGE=ON first", file=sys.stderr)
         return 1

@@ -16,13 +16,13 @@ sources=(schema kernels runtime converter examples benchmarks tests)
 stages=(
   "packages  30  install the missing Debian/Ubuntu packages, fetch the real model"
   "house     10  clang-format, include arrows, file sizes"
-  "build    250  build everything with optimization and assertions"
+  "build    300  build everything with optimization and assertions"
   "tests     90  all tests and goldens"
   "examples  40  quickstart on the real model, embedded application, installed library"
-  "asan     330  build with AddressSanitizer and UBSan, all tests, parser line coverage"
-  "tsan     110  build with ThreadSanitizer, session and hot-add tests"
-  "fuzz     150  build the fuzz targets, run each over its floor of executions"
-  "tidy     190  clang-tidy over everything that is not a test"
+  "asan     400  build with AddressSanitizer and UBSan (and the fuzz targets), all tests, parser line coverage"
+  "tsan     120  build with ThreadSanitizer, session and hot-add tests"
+  "fuzz      60  run each fuzz target over its floor of executions"
+  "tidy     150  clang-tidy over everything that is not a test"
 )
 # target, executions at least, seconds at most, bytes of the longest input
 fuzzers=("bundle 30000 25 65536" "safetensors 60000 20 8192" "tokenizer 30000 25 4096" "json_lines 60000 20 4096")
@@ -104,11 +104,17 @@ stage_examples() {
     build/dev/examples/embedded/pets-embedded build/quickstart/quickstart.pets movie-sentiment "Better than I feared."
 }
 
+build_asan() { # one instrumented build for the stages asan and fuzz
+  local clang
+  clang=$(tool clang++) || return 1
+  configure asan -DCMAKE_CXX_COMPILER="$clang" -DPETS_BUILD_FUZZERS=ON && cmake --build build/asan -j "$jobs" "$@"
+}
+
 stage_asan() {
   export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
-  configure asan && cmake --build build/asan -j "$jobs" || return 1
+  build_asan || return 1
   find build/asan -name '*.gcda' -delete
-  run_ctest asan && python3 tests/coverage.py build/asan . "$minimum_parser_coverage"
+  run_ctest asan && python3 tests/coverage.py build/asan . "$minimum_parser_coverage" "$(tool llvm-cov)" gcov
 }
 
 stage_tsan() {
@@ -119,17 +125,17 @@ stage_tsan() {
 run_fuzzer() { # run_fuzzer "NAME FLOOR SECONDS MAX_LEN"
   local name floor seconds max_len runs
   read -r name floor seconds max_len <<<"$1"
-  local binary=build/fuzz/tests/fuzz/${name}_fuzz corpus=build/fuzz/corpus/$name log=$logs/fuzz-$name.log options=()
+  local binary=build/asan/tests/fuzz/${name}_fuzz corpus=build/asan/fuzz/corpus/$name log=$logs/fuzz-$name.log options=()
   if [ ! -x "$binary" ]; then
     echo "$name: no fuzz target"
     return 1
   fi
-  mkdir -p "$corpus" "tests/fuzz/corpus/$name" build/fuzz/findings
+  mkdir -p "$corpus" "tests/fuzz/corpus/$name" build/asan/fuzz/findings
   [ -f "tests/fuzz/$name.dict" ] && options+=("-dict=tests/fuzz/$name.dict")
   if ! "$binary" -seed=1 -max_total_time="$seconds" -max_len="$max_len" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-    -artifact_prefix="build/fuzz/findings/$name-" "${options[@]}" "$corpus" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
+    -artifact_prefix="build/asan/fuzz/findings/$name-" "${options[@]}" "$corpus" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
     tail -n 60 "$log"
-    echo "$name: the input is in build/fuzz/findings"
+    echo "$name: the input is in build/asan/fuzz/findings"
     return 1
   fi
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
@@ -138,9 +144,8 @@ run_fuzzer() { # run_fuzzer "NAME FLOOR SECONDS MAX_LEN"
 }
 
 stage_fuzz() {
-  local clang status=0 pids=() fuzzer pid
-  clang=$(tool clang++) || return 1
-  configure fuzz -DCMAKE_CXX_COMPILER="$clang" && cmake --build build/fuzz -j "$jobs" --target "${fuzzers[@]/%\ */_fuzz}" || return 1
+  local status=0 pids=() fuzzer pid
+  build_asan --target "${fuzzers[@]/%\ */_fuzz}" || return 1
   for fuzzer in "${fuzzers[@]}"; do
     run_fuzzer "$fuzzer" &
     pids+=($!)
@@ -159,7 +164,7 @@ stage_tidy() {
   [ -f build/dev/compile_commands.json ] || configure dev >/dev/null || return 1
   [ -f build/dev/generated/schema/bundle_generated.h ] || cmake --build build/dev --target pets_schema || return 1
   cxx_files schema kernels runtime converter examples | grep '\.cc$' | grep -v -F -f <(printf '%s\n' "${tidy_left_out[@]}") |
-    xargs -P "$jobs" -n 1 "$tidy" --quiet -p build/dev 2> >(grep -v 'warnings\? generated' >&2)
+    xargs python3 tests/tidy.py "$tidy" build/dev build/tidy "$jobs"
 }
 # Needs flags of another compiler or machine.
 tidy_left_out=(kernels_neon.cc)

@@ -27,7 +27,12 @@ bool notices_damage(std::span<const std::byte> bytes) {
 TEST(BundleDamage, EveryFlippedByteIsNoticed) {
   AlignedBytes copy(small_bundle());
   std::mt19937 random(20220711);
-  for (size_t i = 0; i < copy.bytes().size(); ++i) {
+#ifdef PETS_SLOW_BUILD  // instrumented: 2 minutes for all bytes
+  constexpr size_t kStep = 7;
+#else
+  constexpr size_t kStep = 1;
+#endif
+  for (size_t i = 0; i < copy.bytes().size(); i += kStep) {
     const auto flip = static_cast<std::byte>(1U << random() % 8);
     copy.bytes()[i] ^= flip;
     ASSERT_TRUE(notices_damage(copy.bytes())) << "byte " << i << " of " << copy.bytes().size() << ", flip " << static_cast<int>(flip);

@@ -32,8 +32,4 @@ Result<PetTask> read_operators(const BaseModel& base, const PetSource& source);
 /// `source.path` is the base's directory; where it is empty, only an embedding can be made.
 Result<PetTask> read_none(const BaseModel& base, const PetSource& source);
 
-/// Last check before packing, for every source: operators fit the base's shapes, one of a kind at a site, indices in range, every value
-/// finite, head complete. The message names task, site, what was expected and found.
-Status check_task(const BaseModel& base, const PetTask& task);
-
 }  // namespace pets::converter

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "converter/bundle/bundle_writer.h"
+#include "converter/model/check_task.h"
 #include "converter/readers.h"
 #include "runtime/platform/check.h"
 

@@ -1,4 +1,5 @@
-// The last check of a task before it is packed, whatever it was read from.
+#include "converter/model/check_task.h"
+
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -6,7 +7,6 @@
 #include "converter/files/message_text.h"
 #include "converter/model/head_request.h"
 #include "converter/model/names.h"
-#include "converter/readers.h"
 #include "runtime/bundle/text.h"
 #include "runtime/platform/check.h"
 #include "runtime/platform/utf8.h"

@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <numeric>
 
-#include "converter/readers.h"
+#include "converter/model/check_task.h"
 
 namespace pets::testing_util {
 namespace {

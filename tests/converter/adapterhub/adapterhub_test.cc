@@ -7,6 +7,7 @@
 #include "tests/converter/golden_files.h"
 
 #include "converter/manifest/manifest.h"
+#include "converter/model/check_task.h"
 #include "converter/readers.h"
 
 namespace pets::converter {

@@ -1,4 +1,6 @@
 // check_task: one thing wrong at a time in a task that is right.
+#include "converter/model/check_task.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -6,8 +8,6 @@
 #include <limits>
 
 #include "tests/converter/golden_files.h"
-
-#include "converter/readers.h"
 
 namespace pets::converter {
 namespace {

@@ -89,7 +89,8 @@ def check_half(folder, name, manifest, expected):
 def base_case(folder, name):
     manifest, expected = GOLDEN / "manifests" / f"{name}.yaml", GOLDEN / "expected" / f"{name}.jsonl"
     check(folder, manifest, expected, FP32, "fp32")
-    check_half(folder, name, manifest, expected)
+    if not (os.environ.get("PETS_SLOW_BUILD") and name == "tiny48"):  # instrumented, and the largest: the other bases go through fp16 too
+        check_half(folder, name, manifest, expected)
 
 
 def with_model(folder, source):

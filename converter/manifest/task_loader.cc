@@ -6,6 +6,7 @@
 #include "converter/model/check_task.h"
 #include "converter/readers.h"
 #include "runtime/platform/check.h"
+#include "runtime/platform/utf8.h"
 
 namespace pets::converter {
 namespace {
@@ -71,6 +72,7 @@ std::vector<PetTask> load_tasks(const Manifest& manifest, const BaseModel& base,
   for (const TaskEntry& entry : manifest.tasks) {
     Result<PetTask> task = load_task(base, manifest, entry, loading);
     if (task) {
+      if (entry.source.as_low_rank) console.note(fmt::format("task '{}': {}", utf8::printable(entry.name), task.value().source));
       tasks.push_back(std::move(task).value());
     } else {
       console.error(task_message(manifest, entry.name, task.status().message()));

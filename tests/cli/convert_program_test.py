@@ -284,6 +284,11 @@ class Program(unittest.TestCase):
 
     # --- precision
 
+    def test_a_low_rank_fit_tells_what_remains(self):
+        path = manifest(self.work / "fit.yaml", {"fit": (f"{{path: {PETS}/ckpt-low-rank, format: checkpoint, as: low-rank, rank: 1}}", None)}, "bases/tiny48c")
+        told = self.convert("pack", path, "-o", self.work / "fit.pets").stderr
+        self.assertRegex(told, r"task 'fit': checkpoint: .*approximated: [\d.]+ % of the difference remains, at most [\d.]+ % at layer\.")
+
     def test_half_precision_reports_drift_and_refuses_too_much(self):
         texts = self.work / "texts.txt"
         texts.write_text("the first man\n\nwas it good?\n", encoding="utf-8")

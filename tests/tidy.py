@@ -12,22 +12,22 @@ import collections
 import concurrent.futures
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 GROUP = 12
-HEADERS = r".*/(schema|kernels|runtime|converter|examples)/[^.]*\.(h|cc)$"
 # The one includes sources, which is what it is for.
 UNITY_CHECKS = "--checks=-bugprone-suspicious-include"
 
 
 def commands(build: Path) -> dict[Path, str]:
-    """file -> its compiler command, without the file, the output, and another compiler's precompiled headers"""
+    """file -> its compiler options, without the file, the output, and another compiler's precompiled headers"""
     found = {}
     for entry in json.loads((build / "compile_commands.json").read_text(encoding="utf-8")):
         command = re.sub(r"-Winvalid-pch -include \S*cmake_pch\.hxx", "", entry["command"])
-        found[Path(entry["file"]).resolve()] = re.sub(r" -o \S+ -c \S+$", "", command)
+        found[Path(entry["file"]).resolve()] = re.sub(r"^\S+|-o \S+ -c \S+$", "", command)
     return found
 
 
@@ -63,28 +63,20 @@ def main() -> int:
             return 1
         alike[known[file]].append(file)
 
-    database = [
-        {"directory": str(build.resolve()), "file": str(file), "command": f"{command} -c {file}"} for command, files in alike.items() for file in files
-    ]
-    (work / "compile_commands.json").write_text(json.dumps(database), encoding="utf-8")
-    groups = [(command, group) for command, files in alike.items() for group in group_apart(files)]
+    groups = [(options, group) for options, files in alike.items() for group in group_apart(files)]
 
-    def run(file: Path, database_folder: Path, *options: str) -> subprocess.CompletedProcess:
-        return subprocess.run([tidy, "--quiet", "-p", str(database_folder), *options, str(file)], capture_output=True, text=True)
+    def run(file: Path, options: str, *checks: str) -> subprocess.CompletedProcess:
+        return subprocess.run([tidy, "--quiet", *checks, str(file), "--", *shlex.split(options)], capture_output=True, text=True)
 
-    def check(command: str, group: list[Path]) -> tuple[int, str]:
+    def check(options: str, group: list[Path]) -> tuple[int, str]:
         if len(group) == 1:
-            alone = run(group[0], work)
+            alone = run(group[0], options)
             return alone.returncode, alone.stdout
-        folder = work.resolve() / f"{group[0].stem}-{len(group)}"
-        folder.mkdir(exist_ok=True)
-        one = folder / "sources.cc"
+        one = work / f"{group[0].stem}-{len(group)}.cc"
         one.write_text("".join(f'#include "{file}"\n' for file in group), encoding="utf-8")
-        entry = [{"directory": str(build.resolve()), "file": str(one), "command": f"{command} -c {one}"}]
-        (folder / "compile_commands.json").write_text(json.dumps(entry), encoding="utf-8")
-        if run(one, folder, f"--header-filter={HEADERS}", UNITY_CHECKS).returncode == 0:
+        if run(one, options, UNITY_CHECKS).returncode == 0:
             return 0, ""
-        halves = [check(command, group[: len(group) // 2]), check(command, group[len(group) // 2 :])]
+        halves = [check(options, group[: len(group) // 2]), check(options, group[len(group) // 2 :])]
         return max(status for status, _ in halves), "".join(text for _, text in halves)
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:

@@ -23,11 +23,10 @@ UNITY_CHECKS = "--checks=-bugprone-suspicious-include"
 
 
 def commands(build: Path) -> dict[Path, str]:
-    """file -> its compiler options, without the file, the output, and another compiler's precompiled headers"""
+    """file -> its compiler options, without the file, and the output"""
     found = {}
     for entry in json.loads((build / "compile_commands.json").read_text(encoding="utf-8")):
-        command = re.sub(r"-Winvalid-pch -include \S*cmake_pch\.hxx", "", entry["command"])
-        found[Path(entry["file"]).resolve()] = re.sub(r"^\S+|-o \S+ -c \S+$", "", command)
+        found[Path(entry["file"]).resolve()] = re.sub(r"^\S+|-o \S+ -c \S+$", "", entry["command"])
     return found
 
 

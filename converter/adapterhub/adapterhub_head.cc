@@ -14,13 +14,13 @@
 namespace pets::converter {
 namespace {
 
-constexpr const char* kConfigName = "head_config.json";
-constexpr const char* kWeightsName = "model_head.safetensors";
+constexpr const char* kHeadConfigName = "head_config.json";
+constexpr const char* kHeadWeightsName = "model_head.safetensors";
 constexpr const char* kPickledName = "pytorch_model_head.bin";
 constexpr uint64_t kMaxHeadLayers = 64;
 constexpr uint64_t kMaxLabels = 1U << 20U;
 
-constexpr KeyRule kTopRules[] = {
+constexpr KeyRule kHeadRules[] = {
     {"config"},
     {"name"},
     {"model_class"},
@@ -169,7 +169,7 @@ Result<HeadSpec> read_static_head(const BaseModel& base, const OrderedJson& file
     PETS_ASSIGN_OR_RETURN(const uint64_t stated, get_unsigned(file, "num_labels", path, outputs, kMaxLabels));
     if (stated != outputs) {
       return Status::error(ErrorCode::kMismatch, "%s: `num_labels`: expected %llu, the outputs in %s, found %llu", path.c_str(),
-                           static_cast<unsigned long long>(outputs), kWeightsName, static_cast<unsigned long long>(stated));
+                           static_cast<unsigned long long>(outputs), kHeadWeightsName, static_cast<unsigned long long>(stated));
     }
     PETS_ASSIGN_OR_RETURN(head.labels, read_labels(file, path, outputs));
   }
@@ -198,8 +198,8 @@ Result<HeadSpec> read_flexible_head(const BaseModel& base, const OrderedJson& fi
 }  // namespace
 
 Result<HeadSpec> read_hub_head(const BaseModel& base, const std::string& directory, const HeadRequest& request) {
-  const std::string path = join_path(directory, kConfigName);
-  const std::string weights_path = join_path(directory, kWeightsName);
+  const std::string path = join_path(directory, kHeadConfigName);
+  const std::string weights_path = join_path(directory, kHeadWeightsName);
   const bool has_config = is_file(path);
   const bool has_weights = is_file(weights_path);
   if (!has_weights && is_file(join_path(directory, kPickledName))) {
@@ -212,11 +212,11 @@ Result<HeadSpec> read_hub_head(const BaseModel& base, const std::string& directo
     return head;
   }
   if (!has_config || !has_weights) {
-    return Status::error(ErrorCode::kNotFound, "%s: found %s but no %s", directory.c_str(), has_config ? kConfigName : kWeightsName,
-                         has_config ? kWeightsName : kConfigName);
+    return Status::error(ErrorCode::kNotFound, "%s: found %s but no %s", directory.c_str(), has_config ? kHeadConfigName : kHeadWeightsName,
+                         has_config ? kHeadWeightsName : kHeadConfigName);
   }
   PETS_ASSIGN_OR_RETURN(const OrderedJson file, load_config_object(path));
-  PETS_RETURN_IF_ERROR(check_keys(file, kTopRules, path));
+  PETS_RETURN_IF_ERROR(check_keys(file, kHeadRules, path));
   PETS_ASSIGN_OR_RETURN(const std::string type, get_string(file, "model_type", path, "bert"));
   if (type != "bert") {
     return Status::error(ErrorCode::kMismatch, "%s: model_type: expected bert, found %s", path.c_str(), in_quotes(type).c_str());

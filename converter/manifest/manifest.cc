@@ -76,7 +76,7 @@ class ManifestReader {
     const YAML::Node& tasks = top.node("tasks");
     PETS_RETURN_IF_ERROR(file_.spend(tasks));
     if (tasks.IsNull()) return {};  // `tasks:` with nothing below it
-    if (!tasks.IsSequence()) return top.error("tasks", "expected a list, found " + describe(tasks));
+    if (!tasks.IsSequence()) return top.error("tasks", "expected a list, found " + describe_node(tasks));
     std::unordered_map<std::string, int> lines;
     for (const YAML::Node& node : tasks) {
       PETS_ASSIGN_OR_RETURN(TaskEntry entry, read_task(node, "tasks[" + std::to_string(manifest_.tasks.size()) + "]"));

@@ -23,7 +23,7 @@ bool is_plain(const YAML::Node& node) { return node.Tag() == "?"; }
 
 /// What stands where a number, true or false was expected.
 std::string describe_value(const YAML::Node& node) {
-  return node.IsScalar() && !is_plain(node) ? "the text " + describe(node) + " in quotes" : describe(node);
+  return node.IsScalar() && !is_plain(node) ? "the text " + describe_node(node) + " in quotes" : describe_node(node);
 }
 
 /// A tag that someone wrote ("!!binary", "!python/object") asks for a meaning that nothing here gives it.
@@ -34,7 +34,7 @@ bool has_foreign_tag(const YAML::Node& node) {
 
 }  // namespace
 
-std::string describe(const YAML::Node& node) {
+std::string describe_node(const YAML::Node& node) {
   if (!node.IsDefined() || node.IsNull()) return "nothing";
   if (node.IsMap()) return "a mapping";
   if (node.IsSequence()) return "a list";
@@ -56,7 +56,7 @@ Status YamlFile::spend(const YAML::Node& node) {
 Result<YamlMapping> YamlMapping::open(YamlFile* file, const YAML::Node& node, const std::string& what,
                                       const std::vector<std::string_view>& keys) {
   PETS_RETURN_IF_ERROR(file->spend(node));
-  if (!node.IsMap()) return file->error(node.Mark().line, what + ": expected a mapping, found " + describe(node));
+  if (!node.IsMap()) return file->error(node.Mark().line, what + ": expected a mapping, found " + describe_node(node));
   YamlMapping mapping;
   mapping.file_ = file;
   mapping.what_ = what;
@@ -66,7 +66,7 @@ Result<YamlMapping> YamlMapping::open(YamlFile* file, const YAML::Node& node, co
     PETS_RETURN_IF_ERROR(file->spend(pair.first));
     const bool known = pair.first.IsScalar() && std::find(keys.begin(), keys.end(), pair.first.Scalar()) != keys.end();
     if (!known) {
-      return file->error(line, what + ": unknown key " + describe(pair.first) + "; expected one of " + join(keys));
+      return file->error(line, what + ": unknown key " + describe_node(pair.first) + "; expected one of " + join(keys));
     }
     for (const Entry& entry : mapping.entries_) {
       if (entry.key != pair.first.Scalar()) continue;
@@ -101,7 +101,7 @@ Status YamlMapping::text(std::string_view place, const YAML::Node& node, std::st
   PETS_RETURN_IF_ERROR(file_->spend(node));
   // `labels: [no, yes]` and `[0, 1]` mean what they say, whatever type YAML would give a plain scalar; only null is no text.
   if (!node.IsScalar()) {
-    return error(place, "expected a text, found " + describe(node) + (node.IsNull() ? " (null and ~ need quotes)" : ""));
+    return error(place, "expected a text, found " + describe_node(node) + (node.IsNull() ? " (null and ~ need quotes)" : ""));
   }
   *value = node.Scalar();
   return {};
@@ -147,7 +147,7 @@ Status YamlMapping::read(std::string_view key, std::vector<std::string>* value) 
   const YAML::Node* node = find(key);
   if (node == nullptr) return {};
   PETS_RETURN_IF_ERROR(file_->spend(*node));
-  if (!node->IsSequence()) return error(key, "expected a list of texts, found " + describe(*node));
+  if (!node->IsSequence()) return error(key, "expected a list of texts, found " + describe_node(*node));
   for (const YAML::Node& item : *node) PETS_RETURN_IF_ERROR(text(key, item, &value->emplace_back()));
   return {};
 }

@@ -62,6 +62,6 @@ class YamlMapping {
 };
 
 /// "a mapping", "a list", "'text'", "nothing": what a message says was found.
-std::string describe(const YAML::Node& node);
+std::string describe_node(const YAML::Node& node);
 
 }  // namespace pets::converter

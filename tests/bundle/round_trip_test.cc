@@ -148,7 +148,7 @@ TEST_F(RoundTrip, BottlenecksComeBackWithEveryOption) {
 
 TEST_F(RoundTrip, HeadsComeBackAndMissingLabelsAreNumbered) {
   const schema::Head& head = *task().head();
-  EXPECT_EQ(head.type(), HeadType::kSequenceClassification);
+  EXPECT_EQ(head.type(), converter::HeadType::kSequenceClassification);
   EXPECT_EQ(unpacked(*head.layers()->Get(0)->linear()->weight(), segment()), small_tasks()[0].head.layers[0].weight.values);
   PetTask unnamed = small_tasks()[0];
   unnamed.head.labels.clear();

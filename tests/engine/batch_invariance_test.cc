@@ -131,9 +131,9 @@ std::vector<Case> cases() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryIsa, BatchInvariance, testing::ValuesIn(cases()), [](const auto& info) {
-  return std::string(kernels::isa_name(info.param.isa)) + "_hidden" + std::to_string(info.param.shape.hidden) +
-         (info.param.precision == Precision::kFloat16 ? "_half" : "_float");
+INSTANTIATE_TEST_SUITE_P(EveryIsa, BatchInvariance, testing::ValuesIn(cases()), [](const auto& test) {
+  return std::string(kernels::isa_name(test.param.isa)) + "_hidden" + std::to_string(test.param.shape.hidden) +
+         (test.param.precision == Precision::kFloat16 ? "_half" : "_float");
 });
 
 }  // namespace

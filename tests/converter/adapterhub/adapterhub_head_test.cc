@@ -7,7 +7,7 @@
 
 #include "converter/readers.h"
 
-namespace pets::converter {
+namespace pets::converter::adapterhub_head_test {
 namespace {
 
 using namespace testing;  // NOLINT(google-build-using-namespace)
@@ -227,4 +227,4 @@ TEST(NoneFormat, TakesTheClassifierOfTheBasesDirectory) {
 }
 
 }  // namespace
-}  // namespace pets::converter
+}  // namespace pets::converter::adapterhub_head_test

@@ -10,7 +10,7 @@
 #include "converter/model/check_task.h"
 #include "converter/readers.h"
 
-namespace pets::converter {
+namespace pets::converter::adapterhub_test {
 namespace {
 
 using namespace testing;  // NOLINT(google-build-using-namespace)
@@ -325,4 +325,4 @@ TEST(AdapterHub, DoraBecomesLowRankWithAnOutputScale) {
 }
 
 }  // namespace
-}  // namespace pets::converter
+}  // namespace pets::converter::adapterhub_test

@@ -5,7 +5,7 @@
 
 #include "tests/converter/golden_files.h"
 
-namespace pets::converter {
+namespace pets::converter::checkpoint_test {
 namespace {
 
 using testing::base_model;
@@ -321,4 +321,4 @@ TEST(Checkpoint, KindsOfPetsAreToldApart) {
 }
 
 }  // namespace
-}  // namespace pets::converter
+}  // namespace pets::converter::checkpoint_test

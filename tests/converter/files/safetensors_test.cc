@@ -11,7 +11,7 @@
 #include "tests/converter/result_matchers.h"
 #include "tests/converter/temporary_directory.h"
 
-namespace pets::converter {
+namespace pets::converter::safetensors_test {
 namespace {
 
 using testing::as_bytes;
@@ -214,4 +214,4 @@ TEST(SafetensorsValues, RefusesOtherTypesByName) {
 }
 
 }  // namespace
-}  // namespace pets::converter
+}  // namespace pets::converter::safetensors_test

@@ -8,7 +8,7 @@
 
 #include "converter/huggingface/bert_names.h"
 
-namespace pets::converter {
+namespace pets::converter::base_reader_test {
 namespace {
 
 using testing::base_model;
@@ -294,4 +294,4 @@ TEST(BertNames, AreInverses) {
 }
 
 }  // namespace
-}  // namespace pets::converter
+}  // namespace pets::converter::base_reader_test

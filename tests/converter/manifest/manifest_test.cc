@@ -7,7 +7,7 @@
 
 #include "tests/converter/golden_files.h"
 
-namespace pets::converter {
+namespace pets::converter::manifest_test {
 namespace {
 
 using testing::is_ok;
@@ -223,4 +223,4 @@ TEST(Manifest, FilesThatCannotBeReadAreRefused) {
 }
 
 }  // namespace
-}  // namespace pets::converter
+}  // namespace pets::converter::manifest_test

@@ -9,7 +9,7 @@
 
 #include "tests/converter/golden_files.h"
 
-namespace pets::converter {
+namespace pets::converter::check_task_test {
 namespace {
 
 using namespace testing;  // NOLINT(google-build-using-namespace)
@@ -180,4 +180,4 @@ TEST(CheckTask, HeadsAreChecked) {
 }
 
 }  // namespace
-}  // namespace pets::converter
+}  // namespace pets::converter::check_task_test

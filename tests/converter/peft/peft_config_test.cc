@@ -5,7 +5,7 @@
 
 #include "tests/converter/golden_files.h"
 
-namespace pets::converter {
+namespace pets::converter::peft_config_test {
 namespace {
 
 using testing::EditedDirectory;
@@ -134,4 +134,4 @@ TEST(PeftPattern, RefusesWhatIsNoPatternAndDoesNotHangOnHostileOnes) {
 }
 
 }  // namespace
-}  // namespace pets::converter
+}  // namespace pets::converter::peft_config_test

@@ -7,7 +7,7 @@
 
 #include "converter/huggingface/bert_names.h"
 
-namespace pets::converter {
+namespace pets::converter::peft_test {
 namespace {
 
 using testing::base_model;
@@ -437,4 +437,4 @@ TEST(PeftHeads, MayBeTheBaseDirectorysOwn) {
 }
 
 }  // namespace
-}  // namespace pets::converter
+}  // namespace pets::converter::peft_test

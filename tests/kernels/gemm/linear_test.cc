@@ -10,7 +10,7 @@ namespace {
 // A panel's tail must be readable for 64 bytes (the bundle guarantees it); the panels here are followed by exactly that.
 constexpr size_t kSlack = 64;
 
-struct Case {
+struct LinearCase {
   size_t k;
   uint32_t width;
   uint32_t strips;
@@ -20,7 +20,7 @@ struct Case {
   size_t x_stride, y_stride;
   std::vector<const float*> biases;
 
-  Case(Random& random, size_t k_, uint32_t width_, uint32_t strips_, WeightType type_)
+  LinearCase(Random& random, size_t k_, uint32_t width_, uint32_t strips_, WeightType type_)
       : k(k_),
         width(width_),
         strips(strips_),
@@ -82,7 +82,7 @@ TEST_P(LinearTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " k " << k << " width " << width << " strips " << strips << " type "
                                             << static_cast<int>(type));
           Random random(seed++);
-          Case c(random, k, width, strips, type);
+          LinearCase c(random, k, width, strips, type);
           Floats start = c.y;
           reference_kernels().linear_panel(c.arguments());
           Floats expected = c.y;
@@ -99,7 +99,7 @@ TEST_P(LinearTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
 TEST_P(LinearTest, AskingForTheNextPanelChangesNothing) {
   for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
     Random random(7);
-    Case c(random, 300, 16, 5, type);
+    LinearCase c(random, 300, 16, 5, type);
     Floats start = c.y;
     kernels().linear_panel(c.arguments());
     Floats expected = c.y;
@@ -117,7 +117,7 @@ TEST_P(LinearTest, ARowsBitsDependNeitherOnItsLaneNorOnItsStripNorOnOtherRows) {
     Random random(seed);
     const uint32_t width = 1 + random.below(16), strips = 1 + random.below(6);
     const WeightType type = seed % 2 ? WeightType::kFloat32 : WeightType::kFloat16;
-    Case c(random, 1 + random.below(300), width, strips, type);
+    LinearCase c(random, 1 + random.below(300), width, strips, type);
     Floats start = c.y;
     kernels().linear_panel(c.arguments());
     Floats together = c.y;
@@ -148,7 +148,7 @@ TEST_P(LinearTest, ARowsBitsDependNeitherOnItsLaneNorOnItsStripNorOnOtherRows) {
 
 TEST_P(LinearTest, AColumnsBitsDoNotDependOnItsPanel) {
   Random random(3);
-  Case c(random, 111, 16, 3, WeightType::kFloat32);
+  LinearCase c(random, 111, 16, 3, WeightType::kFloat32);
   kernels().linear_panel(c.arguments());
   for (uint32_t column = 0; column < 16; ++column) {
     if (c.biases[2] == nullptr) c.biases[2] = c.bias.data() + 2 * 16;
@@ -173,7 +173,7 @@ TEST_P(LinearTest, AColumnsBitsDoNotDependOnItsPanel) {
 TEST_P(LinearTest, ContinuingAChainIsTheSameAsOneLongChain) {
   Random random(5);
   for (uint32_t width = 1; width <= kPanelColumns; ++width) {
-    Case c(random, 96, width, 1, WeightType::kFloat32);
+    LinearCase c(random, 96, width, 1, WeightType::kFloat32);
     kernels().linear_panel(c.arguments());
     Floats whole = c.y;
     LinearPanel a = c.arguments();

@@ -30,13 +30,13 @@ TEST(BitPlanesTest, EveryBitIsWhereTheHeaderSays) {
   }
 }
 
-struct Case {
+struct MaskCase {
   Floats x, y, panel, bias;
   Buffer<uint16_t> half;
   Buffer<uint32_t> planes;
   MaskedPanel arguments;
 
-  Case(Random& random, size_t k, uint32_t width, WeightType type, LaneMask lanes, bool with_bias)
+  MaskCase(Random& random, size_t k, uint32_t width, WeightType type, LaneMask lanes, bool with_bias)
       : x(random.floats(k * kStripRows)),
         y(random.floats(width * kStripRows)),
         panel(k * width + 16, kNan),
@@ -70,7 +70,7 @@ TEST_P(MaskTest, EqualsTheReferenceAndLeavesOtherRowsAlone) {
         for (LaneMask lanes : kMasks) {
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " k " << k << " width " << width << " lanes " << lanes);
           Random random(seed++);
-          Case c(random, k, width, type, lanes, seed % 3 != 0);
+          MaskCase c(random, k, width, type, lanes, seed % 3 != 0);
           spoil(c.x, lanes);
           spoil(c.y, lanes);
           Floats start = c.y;
@@ -100,7 +100,8 @@ TEST_P(MaskTest, ARowsBitsDependNeitherOnItsLaneNorOnOtherRows) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     Random random(seed);
-    Case c(random, 1 + random.below(300), 1 + random.below(16), seed % 2 ? WeightType::kFloat32 : WeightType::kFloat16, kAllLanes, true);
+    MaskCase c(random, 1 + random.below(300), 1 + random.below(16), seed % 2 ? WeightType::kFloat32 : WeightType::kFloat16, kAllLanes,
+               true);
     kernels().masked_panel(c.arguments);
     const std::vector<uint32_t> order = random.lane_order();
     const LaneMask lanes = static_cast<LaneMask>(random.below(0x10000));
@@ -116,7 +117,7 @@ TEST_P(MaskTest, ARowsBitsDependNeitherOnItsLaneNorOnOtherRows) {
 TEST_P(MaskTest, AMaskThatKeepsAllIsThePlainLinear) {
   Random random(9);
   for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
-    Case c(random, 111, 16, type, kAllLanes, true);
+    MaskCase c(random, 111, 16, type, kAllLanes, true);
     std::fill(c.planes.begin(), c.planes.end(), 0xFFFFFFFF);
     kernels().masked_panel(c.arguments);
     Floats masked = c.y;
@@ -135,7 +136,7 @@ TEST_P(MaskTest, AMaskThatKeepsAllIsThePlainLinear) {
 
 TEST_P(MaskTest, AMaskedWeightIsZeroEvenWhereItIsNotFinite) {
   Random random(4);
-  Case c(random, 33, 3, WeightType::kFloat32, kAllLanes, true);
+  MaskCase c(random, 33, 3, WeightType::kFloat32, kAllLanes, true);
   c.panel[5 * 3 + 1] = kNan;
   c.panel[7 * 3 + 2] = kInfinity;
   c.planes[1] &= ~(1u << (31 - 5));

@@ -10,13 +10,13 @@ PETS_FOR_EVERY_ISA(LayerNormTest);
 
 constexpr LaneMask kFirst = 0x0F0F, kSecond = 0x3030;  // rows 6, 7, 14, 15 belong to nobody
 
-struct Case {
+struct NormCase {
   size_t hidden;
   Floats a, b, y, gamma, beta, gamma2, beta2;
   NormSegment segments[2];
 
   // Rows far from zero, so that a one-pass variance would lose its digits.
-  Case(Random& random, size_t hidden_, float offset)
+  NormCase(Random& random, size_t hidden_, float offset)
       : hidden(hidden_),
         a(random.floats(hidden * kStripRows)),
         b(random.floats(hidden * kStripRows)),
@@ -38,7 +38,7 @@ TEST_P(LayerNormTest, EqualsDoublePrecisionWithinAFewRoundings) {
       for (bool with_b : {false, true}) {
         SCOPED_TRACE(::testing::Message() << "seed " << seed << " hidden " << hidden << " offset " << offset << " b " << with_b);
         Random random(seed++);
-        Case c(random, hidden, offset);
+        NormCase c(random, hidden, offset);
         Floats expected = c.y, actual = c.y;
         reference_kernels().layer_norm(c.arguments(expected.data(), with_b));
         kernels().layer_norm(c.arguments(actual.data(), with_b));
@@ -55,7 +55,7 @@ TEST_P(LayerNormTest, EqualsDoublePrecisionWithinAFewRoundings) {
 TEST_P(LayerNormTest, MayWriteOverItsInputs) {
   for (size_t hidden : {size_t{7}, size_t{384}}) {
     Random random(hidden);
-    Case c(random, hidden, 1);
+    NormCase c(random, hidden, 1);
     Floats expected = c.a;
     kernels().layer_norm(c.arguments(expected.data(), true));
     Floats a = c.a;
@@ -77,7 +77,7 @@ TEST_P(LayerNormTest, ARowsBitsDependNeitherOnItsLaneNorOnItsSegmentNorOnOtherRo
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     Random random(seed);
-    Case c(random, 1 + random.below(400), 0.5f);
+    NormCase c(random, 1 + random.below(400), 0.5f);
     const NormSegment all{kAllLanes, c.gamma.data(), c.beta.data()};
     Floats together(c.y.size());
     kernels().layer_norm({c.a.data(), c.b.data(), c.hidden, 1e-12f, &all, 1, together.data()});

@@ -8,14 +8,14 @@ namespace {
 class SparseTest : public KernelTest {};
 PETS_FOR_EVERY_ISA(SparseTest);
 
-struct Case {
+struct SparseCase {
   Floats x, y, values;
   std::vector<uint32_t> column_start;
   std::vector<uint16_t> rows;
   uint32_t width;
   uint32_t longest = 0;
 
-  Case(Random& random, size_t k, uint32_t width_, uint32_t most)
+  SparseCase(Random& random, size_t k, uint32_t width_, uint32_t most)
       : x(random.floats(k * kStripRows)), y(random.floats(width_ * kStripRows)), values(3 + width_ * most), width(width_) {
     random.fill(values);
     column_start.push_back(3);  // the starts are absolute
@@ -41,7 +41,7 @@ TEST_P(SparseTest, EqualsTheReferenceAndLeavesOtherRowsAlone) {
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " k " << k << " width " << width << " most " << most << " lanes "
                                             << lanes);
           Random random(seed++);
-          Case c(random, k, width, most);
+          SparseCase c(random, k, width, most);
           spoil(c.x, lanes);
           spoil(c.y, lanes);
           Floats actual = c.y, expected = c.y;
@@ -69,7 +69,7 @@ TEST_P(SparseTest, ARowsBitsDependNeitherOnItsLaneNorOnOtherRows) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     Random random(seed);
-    Case c(random, 111, 16, 20);
+    SparseCase c(random, 111, 16, 20);
     Floats together = c.y;
     kernels().sparse_tile(c.arguments(kAllLanes, together));
     const std::vector<uint32_t> order = random.lane_order();

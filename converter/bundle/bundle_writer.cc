@@ -68,8 +68,8 @@ schema::FileHeader make_header(const std::vector<std::byte>& directory, uint64_t
 Result<TemporaryFile> stage_bundle(const std::string& path, const SegmentImage* base, const std::vector<SegmentImage>& tasks,
                                    const std::string& fingerprint) {
   std::vector<Placed> segments;
-  if (base != nullptr) segments.push_back({base, 0, bundle::checksum(base->bytes)});
-  for (const SegmentImage& task : tasks) segments.push_back({&task, 0, bundle::checksum(task.bytes)});
+  if (base != nullptr) segments.push_back({base, 0, bundle::segment_checksum(base->bytes)});
+  for (const SegmentImage& task : tasks) segments.push_back({&task, 0, bundle::segment_checksum(task.bytes)});
   // Where the segments start depends on the directory's size, which does not depend on where they start.
   const uint64_t first = kDirectoryOffset + make_directory(segments, base != nullptr, fingerprint, schema::kSegmentAlignment).size();
   const std::vector<std::byte> directory = make_directory(segments, base != nullptr, fingerprint, first);

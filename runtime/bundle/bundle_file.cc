@@ -164,7 +164,7 @@ class BundleFileReader {
     std::vector<Bytes> ranges;
     ranges.reserve(segments.size());
     for (const schema::Segment* segment : segments) ranges.push_back(file_.bytes_.subspan(segment->offset(), segment->length()));
-    const std::vector<uint64_t> found = checksums(ranges);
+    const std::vector<uint64_t> found = segment_checksums(ranges);
     for (size_t i = 0; i < segments.size(); ++i) intact[i] = found[i] == segments[i]->checksum();
     return intact;
   }

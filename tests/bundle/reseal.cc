@@ -19,7 +19,7 @@ void reseal_segment(std::span<std::byte> file, const schema::Segment* segment) {
   if (segment == nullptr || !is_inside(segment->offset(), segment->length(), file.size())) return;
   const auto* table = reinterpret_cast<const flatbuffers::Table*>(segment);
   if (table->GetAddressOf(schema::Segment::VT_CHECKSUM) == nullptr) return;
-  set_field<uint64_t>(segment, schema::Segment::VT_CHECKSUM, bundle::checksum(file.subspan(segment->offset(), segment->length())));
+  set_field<uint64_t>(segment, schema::Segment::VT_CHECKSUM, bundle::segment_checksum(file.subspan(segment->offset(), segment->length())));
 }
 
 void reseal_segments(std::span<std::byte> file, std::span<const std::byte> directory) {

@@ -3,28 +3,18 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/gemm/panel_layout.h"
+#include "runtime/engine/linear_site.h"
 #include "runtime/engine/parallel.h"
 
 namespace pets::engine {
 namespace {
 
-using kernels::kPanelColumns;
 using kernels::kStripRows;
 
 bool reads_tokens(const Task& task) { return task.weights.head.pooling == schema::Pooling::kTokens; }
 
-/// One dense layer of one strip, no PET operators.
 void dense(const kernels::KernelTable& kernels, const LinearWeights& weights, kernels::Activation activation, const float* x, float* y) {
-  static constexpr float kZeros[kPanelColumns] = {};
-  for (size_t panel = 0; panel < kernels::panel_count(weights.out); ++panel) {
-    const float* bias = weights.bias == nullptr ? kZeros : weights.bias + panel * kPanelColumns;
-    kernels::LinearPanel call = weights.panel(panel);
-    call.x = x;
-    call.y = y + panel * kPanelColumns * kStripRows;
-    call.bias = &bias;
-    kernels.linear_panel(call);
-  }
+  apply_plain_linear(kernels, weights, x, y);
   if (activation != kernels::Activation::kNone) kernels.activate(activation, y, weights.out, y);
 }
 

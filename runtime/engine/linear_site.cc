@@ -57,17 +57,11 @@ void project_low_rank(const kernels::KernelTable& kernels, const LinearWeights& 
     const uint32_t rank = active.operators->rank;
     if (rank == 0) continue;
     float* target = active.lanes == kernels::kAllLanes ? z : temporary;
-    for (size_t panel = 0; panel < kernels::panel_count(rank); ++panel) {
-      const float* zero = kZeros;
-      kernels::LinearPanel call;
-      call.x = plan.x;
-      call.y = target + panel * kPanelColumns * kStripRows;
-      call.panel = active.operators->low_rank_a + kernels::panel_offset(weights.in, panel);
-      call.width = kernels::panel_width(rank, panel);
-      call.k = weights.in;
-      call.bias = &zero;
-      kernels.linear_panel(call);
-    }
+    LinearWeights factor;
+    factor.panels = active.operators->low_rank_a;
+    factor.out = rank;
+    factor.in = weights.in;
+    apply_plain_linear(kernels, factor, plan.x, target);
     if (target == temporary) kernels.blend(temporary, rank, active.lanes, z);
   }
 }
@@ -221,6 +215,18 @@ void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, c
       }
       if (site.activation != kernels::Activation::kNone) kernels.activate(site.activation, strip_tile, width, strip_tile);
     }
+  }
+}
+
+void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, const float* x, float* y) {
+  for (size_t panel = 0; panel < kernels::panel_count(weights.out); ++panel) {
+    const size_t column = panel * kPanelColumns;
+    const float* start = start_at(weights.bias, column);
+    kernels::LinearPanel call = weights.panel(panel);
+    call.x = x;
+    call.y = y + column * kStripRows;
+    call.bias = &start;
+    kernels.linear_panel(call);
   }
 }
 

@@ -42,4 +42,7 @@ struct LinearSite {
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
                   uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch);
 
+/// y = x W + b for one strip, without PET operators: x is [in][16], y [out][16].
+void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, const float* x, float* y);
+
 }  // namespace pets::engine

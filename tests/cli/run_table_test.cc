@@ -116,6 +116,7 @@ TEST(Options, WrongUsageExitsWithTwo) {
   EXPECT_EQ(parse({"pets-run", "a", "--nope"}, o), 2);
   EXPECT_EQ(parse({"pets-run", "a", "--backend", "tpu"}, o), 2);
   EXPECT_EQ(parse({"pets-run", "a", "--threads", "0"}, o), 2);
+  EXPECT_EQ(parse({"pets-run", "a", "--table", "--logits"}, o), 2);  // a table has no place for them
   EXPECT_EQ(parse({"pets-run", "a", "--memory-limit", "many"}, o), 2);
   EXPECT_EQ(parse({"pets-run", "--help"}, o), 0);
   EXPECT_EQ(parse({"pets-run", "--version"}, o), 0);

@@ -163,16 +163,27 @@ class HubMethodReader {
   }
 
  private:
+  /// Below 1.1.0 in the order of Python's packaging.version, where "1.1.0.dev0", "1.1a1" and "1.1.0rc1" come before "1.1.0".
   static bool scaled_wrongly(std::string_view version) {
     constexpr std::string_view kPrefix = "adapters.";
     if (!version.starts_with(kPrefix)) return false;
     version.remove_prefix(kPrefix.size());
-    int major = 0, minor = 0;
-    const auto [dot, error] = std::from_chars(version.data(), version.data() + version.size(), major);
-    if (error != std::errc() || major > 1) return false;
-    if (major == 0) return true;
-    if (dot != version.data() + version.size()) std::from_chars(dot + 1, version.data() + version.size(), minor);
-    return minor < 1;
+    if (version.starts_with('v')) version.remove_prefix(1);
+    uint64_t numbers[3] = {};
+    const char* at = version.data();
+    const char* const end = at + version.size();
+    for (uint64_t& number : numbers) {
+      const auto [behind, error] = std::from_chars(at, end, number);
+      if (error != std::errc()) break;
+      at = behind;
+      if (at == end || *at != '.') break;
+      ++at;
+    }
+    const auto [major, minor, patch] = numbers;
+    if (at != end && *at == '!') return false;  // an epoch, above every plain version
+    if (major != 1) return major < 1;
+    if (minor != 1) return minor < 1;
+    return patch == 0 && at != end && std::string_view("abcrd").find(*at) != std::string_view::npos;  // a, b, c, rc, dev
   }
 
   Status read_residual(BottleneckOperator* options) const {

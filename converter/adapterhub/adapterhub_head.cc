@@ -67,10 +67,10 @@ class FlexibleHead {
       : base_(base), config_(config), where_(std::move(where)), prefix_("heads." + name + "."), tensors_(tensors) {}
 
   Result<HeadSpec> read() {
-    PETS_RETURN_IF_ERROR(check_keys(config_, kFlexibleRules, where_));
     HeadSpec head;
     PETS_ASSIGN_OR_RETURN(const uint64_t outputs, get_unsigned(config_, "num_labels", where_, 2, kMaxLabels));
-    PETS_RETURN_IF_ERROR(read_type(outputs, &head));
+    PETS_RETURN_IF_ERROR(read_type(outputs, &head));  // first: another type's keys would only confuse
+    PETS_RETURN_IF_ERROR(check_keys(config_, kFlexibleRules, where_));
     PETS_RETURN_IF_ERROR(read_layers(outputs, &head));
     const bool names = head.type != HeadType::kQuestionAnswering && head.type != HeadType::kRegression;
     if (names) {

@@ -36,8 +36,9 @@ uint32_t default_max_length(const BaseModel& base);
 
 /// Half precision refuses weights beyond its range, by name.
 Result<SegmentImage> make_base_segment(const BaseModel& base, Precision precision);
-/// `task` must have passed check_task.
-Result<SegmentImage> make_task_segment(const BaseModel& base, const PetTask& task, const std::vector<Golden>& goldens);
+/// `task` must have passed check_task; `precision` is that of the base which answered the goldens.
+Result<SegmentImage> make_task_segment(const BaseModel& base, const PetTask& task, const std::vector<Golden>& goldens,
+                                       Precision precision = Precision::kFloat32);
 
 /// Writes a bundle (`base` null: a delta bundle) beside `path`, syncs it and renames it into place; on any error or signal-free exit the
 /// target is untouched and the temporary file is removed.

@@ -33,8 +33,8 @@ struct PackedOperator {
 
 class TaskSegmentWriter {
  public:
-  TaskSegmentWriter(const BaseModel& base, const PetTask& task, const std::vector<Golden>& goldens)
-      : base_(base), task_(task), goldens_(goldens) {}
+  TaskSegmentWriter(const BaseModel& base, const PetTask& task, const std::vector<Golden>& goldens, Precision precision)
+      : base_(base), task_(task), goldens_(goldens), precision_(precision) {}
 
   Result<SegmentImage> write() {
     for (const Operator& op : task_.operators) {
@@ -228,12 +228,15 @@ class TaskSegmentWriter {
     std::vector<Offset<schema::GoldenExample>> goldens;
     for (const Golden& golden : goldens_) goldens.push_back(describe(golden));
     const auto golden_vector = metadata().CreateVector(goldens);
-    metadata().Finish(schema::CreateTask(metadata(), name, fingerprint, source, task_.max_length, operator_vector, head, golden_vector));
+    const schema::DataType stored = precision_ == Precision::kFloat16 ? schema::DataType::kFloat16 : schema::DataType::kFloat32;
+    metadata().Finish(schema::CreateTask(metadata(), name, fingerprint, source, task_.max_length, operator_vector, head, golden_vector,
+                                         goldens_.empty() ? schema::DataType::kUnknown : stored));
   }
 
   const BaseModel& base_;
   const PetTask& task_;
   const std::vector<Golden>& goldens_;
+  Precision precision_;
   SegmentBuilder builder_;
   std::vector<PackedOperator> operators_;
   std::vector<LinearHandles> head_;
@@ -241,8 +244,9 @@ class TaskSegmentWriter {
 
 }  // namespace
 
-Result<SegmentImage> make_task_segment(const BaseModel& base, const PetTask& task, const std::vector<Golden>& goldens) {
-  return TaskSegmentWriter(base, task, goldens).write();
+Result<SegmentImage> make_task_segment(const BaseModel& base, const PetTask& task, const std::vector<Golden>& goldens,
+                                       Precision precision) {
+  return TaskSegmentWriter(base, task, goldens, precision).write();
 }
 
 }  // namespace pets::converter

@@ -1,7 +1,10 @@
 #include "converter/check/expected_file.h"
 
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "converter/files/json_reader.h"
@@ -9,6 +12,8 @@
 
 namespace pets::converter {
 namespace {
+
+constexpr size_t kMaxLine = size_t{4} << 20;  // bytes, as for pets-run
 
 Status error(const std::string& where, const std::string& text) {
   return Status::error(ErrorCode::kInvalidArgument, "%s: %s", where.c_str(), text.c_str());
@@ -103,18 +108,27 @@ Result<ExpectedLine> parse_expected_line(std::string_view text, const std::strin
   return LineReader(object, where).read();
 }
 
-Status read_expected(const std::string& path, const std::function<Status(ExpectedLine line)>& on_line) {
+Status read_expected(const std::string& path, const std::function<Status(Result<ExpectedLine> line)>& on_line) {
+  const auto unreadable = [&path] { return Status::error(ErrorCode::kIo, "%s: cannot read it: %s", path.c_str(), std::strerror(errno)); };
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file) return Status::error(ErrorCode::kIo, "%s: cannot read it", path.c_str());
-  std::string text;
-  for (size_t number = 1; std::getline(file, text); ++number) {
+  if (!file) return unreadable();
+  std::vector<char> buffer(kMaxLine + 1);  // and a 0
+  for (size_t number = 1; file.getline(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0; ++number) {
+    const std::string where = path + ":" + std::to_string(number);
+    if (file.fail() && !file.eof() && !file.bad()) {
+      PETS_RETURN_IF_ERROR(on_line(error(where, "longer than 4 MiB")));
+      file.clear();
+      file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+      continue;
+    }
+    const std::string_view text(buffer.data(), static_cast<size_t>(file.gcount()) - (file.eof() ? 0 : 1));
     if (is_blank(text)) continue;
-    PETS_ASSIGN_OR_RETURN(ExpectedLine line, parse_expected_line(text, path + ":" + std::to_string(number)));
-    line.number = number;
+    Result<ExpectedLine> line = parse_expected_line(text, where);
+    if (line) line->number = number;
     PETS_RETURN_IF_ERROR(on_line(std::move(line)));
   }
-  if (file.bad()) return Status::error(ErrorCode::kIo, "%s: cannot read it", path.c_str());
-  return {};
+  return file.bad() ? unreadable() : Status();
 }
 
 }  // namespace pets::converter

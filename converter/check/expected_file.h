@@ -24,7 +24,8 @@ struct ExpectedLine {
 /// One line. `where` ("file:line") starts the message of an error.
 Result<ExpectedLine> parse_expected_line(std::string_view text, const std::string& where);
 
-/// Calls `on_line` for every line that is not blank; stops at the first error of its own or of `on_line`.
-Status read_expected(const std::string& path, const std::function<Status(ExpectedLine line)>& on_line);
+/// Calls `on_line` for every line that is not blank, with an error where it is malformed or over 4 MiB; stops where the file cannot be read
+/// or `on_line` says so.
+Status read_expected(const std::string& path, const std::function<Status(Result<ExpectedLine> line)>& on_line);
 
 }  // namespace pets::converter

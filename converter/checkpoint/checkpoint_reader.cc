@@ -8,6 +8,7 @@
 #include "converter/huggingface/bert_names.h"
 #include "converter/huggingface/hf_head.h"
 #include "converter/huggingface/tensor_store.h"
+#include "converter/model/activation_names.h"
 #include "converter/model/operator_set.h"
 #include "converter/readers.h"
 #include "converter/tokenizer/same_tokenizer.h"
@@ -40,7 +41,8 @@ Status check_same_architecture(const BaseModel& base, const BertConfig& config) 
     if (size.own != size.base) return differs(config, size.key, std::to_string(size.own), std::to_string(size.base));
   }
   if (config.activation != base.activation) {
-    return differs(config, "hidden_act", schema::EnumNameActivation(config.activation), schema::EnumNameActivation(base.activation));
+    return differs(config, "hidden_act", std::string(transformers_activation_name(config.activation)),
+                   std::string(transformers_activation_name(base.activation)));
   }
   if (config.norm_epsilon != base.norm_epsilon) {
     char own[32], other[32];

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -181,7 +182,9 @@ bool inspect(const InspectOptions& options, Console& console) {
   }
   const OrderedJson description = describe_file(**file);
   if (options.json) {
-    fmt::print("{}\n", description.dump(2, ' ', false, OrderedJson::error_handler_t::replace));
+    const std::string text = description.dump(2, ' ', false, OrderedJson::error_handler_t::replace);
+    (void)std::fwrite(text.data(), 1, text.size(), stdout);  // main looks at whether all of it was written
+    (void)std::fputc('\n', stdout);
   } else {
     print_listing(description);
   }

@@ -78,7 +78,9 @@ class CommandLine {
   /// Help, version and wrong usage.
   int usage(const CLI::ParseError& error) {
     const int status = app_.exit(error) == 0 ? 0 : kExitUsage;
-    return is_printed() ? status : kExitFailed;
+    if (is_printed()) return status;
+    Console().error("cannot write standard output");
+    return kExitFailed;
   }
 
   void define_pack() {
@@ -169,5 +171,6 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   pets::platform::occupy_standard_streams();
+  pets::platform::report_failed_writes();
   return pets::converter::run(argc, argv);
 }

@@ -22,8 +22,9 @@ namespace {
 /// What `pack` and `add` share: tasks to segments, answers to golden queries, the file.
 class Packer {
  public:
-  Packer(const Manifest& manifest, const BaseModel& base, std::string output, Console& console)
-      : manifest_(manifest), base_(base), output_(std::move(output)), console_(console) {}
+  /// `precision`: of the base that will answer the golden queries.
+  Packer(const Manifest& manifest, const BaseModel& base, Precision precision, std::string output, Console& console)
+      : manifest_(manifest), base_(base), precision_(precision), output_(std::move(output)), console_(console) {}
 
   /// Reads the tasks and makes their segments, as yet without goldens.
   bool load(const TaskLoading& loading) {
@@ -61,7 +62,7 @@ class Packer {
   bool make_segments(const std::vector<std::vector<Golden>>& goldens) {
     segments_.clear();
     for (size_t i = 0; i < tasks_.size(); ++i) {
-      Result<SegmentImage> segment = make_task_segment(base_, tasks_[i], goldens.empty() ? std::vector<Golden>() : goldens[i]);
+      Result<SegmentImage> segment = make_task_segment(base_, tasks_[i], goldens.empty() ? std::vector<Golden>() : goldens[i], precision_);
       if (segment) {
         segments_.push_back(std::move(segment).value());
       } else {
@@ -82,6 +83,7 @@ class Packer {
 
   const Manifest& manifest_;
   const BaseModel& base_;
+  Precision precision_;
   std::string output_;
   Console& console_;
   std::vector<PetTask> tasks_;
@@ -103,7 +105,7 @@ bool is_bundle(const std::filesystem::path& path) {
 
 /// Refuses to replace a file that is read: a slip of the pen in -o would destroy a manifest, weights or the base of a delta. An older
 /// bundle may lie among a model's files and be replaced.
-Status check_output(const std::string& output, const Manifest& manifest, const std::string& bundle) {
+Status check_output(const std::string& output, const Manifest& manifest, const std::string& bundle, const std::string& calibration) {
   const auto refuse = [&output](const std::string& what) {
     return Status::error(ErrorCode::kInvalidArgument, "%s: the output would replace %s", output.c_str(), what.c_str());
   };
@@ -111,6 +113,7 @@ Status check_output(const std::string& output, const Manifest& manifest, const s
   if (!std::filesystem::is_regular_file(output, error)) return {};  // nothing there, or refused later
   if (std::filesystem::equivalent(output, manifest.path, error)) return refuse("the manifest");
   if (!bundle.empty() && std::filesystem::equivalent(output, bundle, error)) return refuse("the bundle whose base the tasks are for");
+  if (!calibration.empty() && std::filesystem::equivalent(output, calibration, error)) return refuse("the calibration texts");
   if (is_bundle(output)) return {};
   std::vector<std::string> directories = {manifest.base.path};
   for (const TaskEntry& task : manifest.tasks) directories.push_back(task.source.path);
@@ -172,6 +175,11 @@ Result<BaseModel> base_for_tasks(const bundle::BundleFile& file, const Manifest&
   return base;
 }
 
+Precision precision_of(const bundle::BundleFile& file) {
+  const schema::DataType type = file.base().base->encoder()->Get(0)->query()->weight()->dtype();
+  return type == schema::DataType::kFloat16 ? Precision::kFloat16 : Precision::kFloat32;
+}
+
 Status add_tasks(const AddOptions& options, Packer& packer) {
   {
     PETS_ASSIGN_OR_RETURN(const TemporaryFile file, packer.stage(nullptr));
@@ -202,7 +210,7 @@ bool pack(const PackOptions& options, Console& console) {
     console.error(manifest->path + ": base.path is missing: a bundle needs a base");
     return false;
   }
-  if (const Status allowed = check_output(options.output, *manifest, ""); !allowed) {
+  if (const Status allowed = check_output(options.output, *manifest, "", options.calibration); !allowed) {
     console.error(allowed.message());
     return false;
   }
@@ -212,9 +220,9 @@ bool pack(const PackOptions& options, Console& console) {
     console.error(fmt::format("{}: base: {}", manifest->path, base.status().message()));
     return false;
   }
-  Packer packer(*manifest, *base, options.output, console);
-  if (!packer.load({})) return false;
   const Precision precision = options.precision.value_or(manifest->base.precision);
+  Packer packer(*manifest, *base, precision, options.output, console);
+  if (!packer.load({})) return false;
   if (precision == Precision::kFloat32 && !options.calibration.empty()) {
     console.note("precision is fp32: there is no drift to measure, --calibration is left out");
   }
@@ -236,11 +244,11 @@ bool add(const AddOptions& options, Console& console) {
     console.error(base.status().message());
     return false;
   }
-  if (const Status allowed = check_output(options.output, *manifest, options.bundle); !allowed) {
+  if (const Status allowed = check_output(options.output, *manifest, options.bundle, ""); !allowed) {
     console.error(allowed.message());
     return false;
   }
-  Packer packer(*manifest, *base, options.output, console);
+  Packer packer(*manifest, *base, precision_of(**file), options.output, console);
   if (!packer.load({.has_base_directory = !manifest->base.path.empty()})) return false;
   return conclude(add_tasks(options, packer), options.output, packer, console);
 }

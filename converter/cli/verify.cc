@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "converter/check/expected_file.h"
 #include "converter/check/model_runner.h"
@@ -63,28 +64,22 @@ std::vector<Group> group_files(const std::vector<FilePointer>& files, Console& c
   return groups;
 }
 
-/// Loads a group. Deltas are added one after another, so that one that does not fit is reported and the others are checked.
-Result<ModelRunner> open_group(const Group& group, Console& console) {
-  PETS_ASSIGN_OR_RETURN(std::shared_ptr<Model> model, Model::load(group.base->path().c_str()));
-  for (const FilePointer& delta : group.deltas) {
-    if (const Status added = model->add_tasks(delta->path().c_str(), true); !added) console.error(added.message());
-  }
-  return ModelRunner::attach(std::move(model));
-}
-
-void check_goldens(ModelRunner& runner, Console& console) {
+/// Runs the goldens of the tasks that are not `done`, and adds them there.
+void check_goldens(ModelRunner& runner, std::set<std::string>& done, Console& console) {
   const auto checks = runner.model().self_check(runner.session());
   if (!checks) {
     console.error(checks.status().message());
     return;
   }
   for (const Model::SelfCheck& check : *checks) {
+    if (!done.insert(check.task).second) continue;
     if (!check.status) {
       console.error(check.status.message());
     } else if (check.queries == 0) {
       fmt::print("{}: carries no golden queries\n", check.task);
     } else {
-      fmt::print("{}: {} golden queries, largest relative error {:.3g}: ok\n", check.task, check.queries, check.largest_error);
+      fmt::print("{}: {} golden queries, largest relative error {:.3g}: ok{}\n", check.task, check.queries, check.largest_error,
+                 check.other_precision ? " (goldens of the base in another precision)" : "");
     }
   }
 }
@@ -98,22 +93,27 @@ struct Comparison {
 /// Compares the answers to EXPECTED.jsonl with the logits in it.
 class ExpectedCheck {
  public:
-  ExpectedCheck(ModelRunner& runner, const VerifyOptions& options) : runner_(runner), options_(options) {}
+  ExpectedCheck(ModelRunner& runner, const VerifyOptions& options, Console& console)
+      : runner_(runner), options_(options), console_(console) {}
 
+  /// A bad line is reported and left out; the others are compared.
   Status run() {
-    PETS_RETURN_IF_ERROR(read_expected(options_.against, [this](ExpectedLine line) {
-      if (runner_.model().find_task(line.task) == nullptr) {
-        return Status::error(ErrorCode::kNotFound, "%s: no such task: '%s'", where(line).c_str(), utf8::printable(line.task).c_str());
+    PETS_RETURN_IF_ERROR(read_expected(options_.against, [this](Result<ExpectedLine> line) {
+      if (!line) {
+        console_.error(line.status().message());
+      } else if (runner_.model().find_task(line->task) == nullptr) {
+        console_.error(fmt::format("{}: no such task: '{}'", where(*line), utf8::printable(line->task)));
+      } else {
+        pending_.push_back(std::move(line).value());
       }
-      pending_.push_back(std::move(line));
       return pending_.size() == kBatch ? flush() : Status();
     }));
     return flush();
   }
 
-  void report(Console& console) const {
+  void report() const {
     if (comparisons_.empty()) {  // nothing was compared: that is no success
-      console.error(options_.against + ": expected lines with logits, found none");
+      console_.error(options_.against + ": expected lines with logits, found none");
       return;
     }
     for (const auto& [task, comparison] : comparisons_) {
@@ -121,13 +121,13 @@ class ExpectedCheck {
       const bool good = relative <= options_.tolerance;
       fmt::print("{}: {} expected lines, largest relative error {:.3g}: {}\n", task, comparison.lines, relative, good ? "ok" : "FAILED");
       if (!good) {
-        console.error(fmt::format("task '{}': largest relative error {:.3g} against {}, tolerance {:.3g}", task, relative, options_.against,
-                                  options_.tolerance));
+        console_.error(fmt::format("task '{}': largest relative error {:.3g} against {}, tolerance {:.3g}", task, relative,
+                                   options_.against, options_.tolerance));
       }
     }
     size_t untold = 0;
     for (const auto& task : runner_.model().tasks()) untold += static_cast<size_t>(!comparisons_.contains(task->name));
-    if (untold != 0) console.note(fmt::format("{}: no lines for {} of the tasks", options_.against, untold));
+    if (untold != 0) console_.note(fmt::format("{}: no lines for {} of the tasks", options_.against, untold));
   }
 
  private:
@@ -140,12 +140,11 @@ class ExpectedCheck {
       queries.push_back(query_of(line.task, line.query));
       queries.back().has_ids = line.has_ids;
     }
-    Status failed;
     PETS_RETURN_IF_ERROR(runner_.run(queries, [&](size_t index, const Answer& answer) {
-      if (const Status compared = compare(pending_[index], answer); !compared && failed) failed = compared;
+      if (const Status compared = compare(pending_[index], answer); !compared) console_.error(compared.message());
     }));
     pending_.clear();
-    return failed;
+    return {};
   }
 
   Status compare(const ExpectedLine& line, const Answer& answer) {
@@ -171,24 +170,51 @@ class ExpectedCheck {
 
   ModelRunner& runner_;
   const VerifyOptions& options_;
+  Console& console_;
   std::vector<ExpectedLine> pending_;
   std::map<std::string, Comparison> comparisons_;
 };
 
+/// Loads a group and checks the goldens of all its tasks. Deltas are added one after another, so that one that does not fit is reported and
+/// the others are checked; a task is checked before a delta replaces it.
+Result<ModelRunner> open_and_check(const Group& group, Console& console) {
+  PETS_ASSIGN_OR_RETURN(const std::shared_ptr<Model> model, Model::load(group.base->path().c_str()));
+  std::set<std::string> done;
+  for (const FilePointer& delta : group.deltas) {
+    std::vector<std::string> replaced;
+    for (const bundle::TaskSegment& task : delta->tasks()) {
+      if (model->find_task(task.name) != nullptr) replaced.push_back(task.name);
+    }
+    if (!replaced.empty()) {
+      PETS_ASSIGN_OR_RETURN(ModelRunner before, ModelRunner::attach(model));
+      check_goldens(before, done, console);
+      console.note(fmt::format("{}: replaces task '{}'{}; an application can do that, pets-run takes no two tasks of one name",
+                               delta->path(), replaced[0], replaced.size() == 1 ? "" : fmt::format(" and {} more", replaced.size() - 1)));
+    }
+    if (const Status added = model->add_tasks(delta->path().c_str(), true); !added) {
+      console.error(added.message());
+    } else {
+      for (const std::string& name : replaced) done.erase(name);
+    }
+  }
+  PETS_ASSIGN_OR_RETURN(ModelRunner runner, ModelRunner::attach(model));
+  check_goldens(runner, done, console);
+  return runner;
+}
+
 void check_group(const Group& group, const VerifyOptions& options, Console& console) {
-  Result<ModelRunner> runner = open_group(group, console);
+  Result<ModelRunner> runner = open_and_check(group, console);
   if (!runner) {
     console.error(runner.status().message());
     return;
   }
-  check_goldens(*runner, console);
   if (options.against.empty()) return;
-  ExpectedCheck check(*runner, options);
+  ExpectedCheck check(*runner, options, console);
   if (const Status compared = check.run(); !compared) {
     console.error(compared.message());
     return;
   }
-  check.report(console);
+  check.report();
 }
 
 }  // namespace

@@ -71,4 +71,11 @@ std::optional<Activation> adapterhub_activation(std::string_view name) {
 
 std::optional<Activation> operators_activation(std::string_view name) { return find(kOperators, name); }
 
+std::string_view transformers_activation_name(Activation activation) {
+  for (const ActivationName& known : kTransformers) {
+    if (known.activation == activation) return known.name;
+  }
+  return "none";
+}
+
 }  // namespace pets::converter

@@ -12,6 +12,9 @@ namespace pets::converter {
 /// compute (`gelu_10`, `laplace`, `relu2`, `prelu`, `xielu`) or that nobody knows.
 std::optional<Activation> transformers_activation(std::string_view name);
 
+/// The first of those names that means `activation`.
+std::string_view transformers_activation_name(Activation activation);
+
 /// As `adapters` reads them: in any case of letters, and `leakyrelu` too.
 std::optional<Activation> adapterhub_activation(std::string_view name);
 

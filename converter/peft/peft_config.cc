@@ -12,8 +12,8 @@ namespace {
 
 constexpr KeyUse kRead = KeyUse::kRead, kIrrelevant = KeyUse::kIrrelevant, kDefault = KeyUse::kDefault;
 
-// The dataclasses of peft 0.21 (PeftConfigMixin, PeftConfig) and keys of older versions. Which modules were chosen
-// (target_modules, layers_to_transform, ...) is not read: the tensors' names say it.
+// The dataclasses of peft 0.21 (PeftConfigMixin, PeftConfig) and keys of older versions. Which modules are adapted the tensors' names say;
+// that the configuration says the same is checked (peft_targets.h).
 constexpr KeyRule kCommonRules[] = {
     {"peft_type", kRead},
     {"task_type", kRead},
@@ -22,8 +22,8 @@ constexpr KeyRule kCommonRules[] = {
     {"base_model_name_or_path", kIrrelevant},
     {"revision", kIrrelevant},
     {"inference_mode", kIrrelevant},
-    {"target_modules", kIrrelevant},
-    {"exclude_modules", kIrrelevant},
+    {"target_modules", kRead},
+    {"exclude_modules", kRead},
     {"modules_to_save", kIrrelevant},
     {"fan_in_fan_out", kDefault, "[false]", "weights stored [in, out] (Conv1D) do not occur in BERT"},
 };
@@ -35,11 +35,11 @@ constexpr KeyRule kLoraRules[] = {
     {"alpha_pattern", kRead},
     {"use_rslora", kRead},
     {"use_dora", kRead},
-    {"bias", kIrrelevant},       // the bias tensors are there or not
-    {"lora_bias", kIrrelevant},  // ditto
+    {"bias", kDefault, R"(["none", "all", "lora_only"])"},  // the tensors are there or not
+    {"lora_bias", kIrrelevant},                             // ditto
     {"lora_dropout", kIrrelevant},
-    {"layers_to_transform", kIrrelevant},
-    {"layers_pattern", kIrrelevant},
+    {"layers_to_transform", kRead},
+    {"layers_pattern", kRead},
     {"ensure_weight_tying", kIrrelevant},  // ties layers that BERT does not have
     {"runtime_config", kIrrelevant},
     {"merge_weights", kIrrelevant},  // before 0.3
@@ -149,6 +149,12 @@ Result<PeftPatterns> read_patterns(const OrderedJson& object, const char* key, c
 }
 
 Status read_lora(const OrderedJson& object, PeftConfig& config) {
+  for (const char* key : {"r", "lora_alpha"}) {  // absent is peft's default, null is no number to peft either
+    const auto found = object.find(key);
+    if (found != object.end() && found->is_null()) {
+      return Status::error(ErrorCode::kInvalidArgument, "%s: `%s` is null, expected a number", config.path.c_str(), key);
+    }
+  }
   PETS_ASSIGN_OR_RETURN(config.rank, get_unsigned(object, "r", config.path, 8, 65536));
   PETS_ASSIGN_OR_RETURN(config.alpha, get_number(object, "lora_alpha", config.path, 8));
   PETS_ASSIGN_OR_RETURN(config.rank_stabilized, get_bool(object, "use_rslora", config.path, false));
@@ -176,6 +182,7 @@ Result<PeftConfig> read_peft_config(const std::string& directory) {
   rules.insert(rules.end(), info->rules.begin(), info->rules.end());
   PETS_RETURN_IF_ERROR(check_keys(object, rules, config.path));
   PETS_RETURN_IF_ERROR(read_task(object, config));
+  PETS_ASSIGN_OR_RETURN(config.targets, read_peft_targets(object, config.path));
   if (config.type == PeftType::kLora) PETS_RETURN_IF_ERROR(read_lora(object, config));
   return config;
 }

@@ -129,10 +129,16 @@ Result<PetTask> read_peft(const BaseModel& base, const PetSource& source) {
   bool adapted = false;
   for (const auto& [name, module] : modules) {
     adapted = adapted || has_adapter(module) || config.type == PeftType::kLayerNormTuning;
-    if (name == "classifier" || name == "qa_outputs" || name == "pooler.dense") continue;
-    const std::optional<Site> site = site_of_module(name);
-    if (!site) return peft_tensor_error(any_tensor(module), "belongs to no module of this base");
-    PETS_RETURN_IF_ERROR(read_encoder_module(base, config, module, *site, operators));
+    if (name != "classifier" && name != "qa_outputs" && name != "pooler.dense") {
+      const std::optional<Site> site = site_of_module(name);
+      if (!site) return peft_tensor_error(any_tensor(module), "belongs to no module of this base");
+      PETS_RETURN_IF_ERROR(read_encoder_module(base, config, module, *site, operators));
+    }
+    if (has_adapter(module) && !targets_module(config.targets, module.full_name).value_or(true)) {
+      return peft_tensor_error(
+          any_tensor(module),
+          "adapts a module that `target_modules`, `exclude_modules` or `layers_to_transform` leave out: peft would not load it");
+    }
   }
   if (!adapted) {
     return Status::error(ErrorCode::kDamaged, "%s: holds no tensor of a PET of type %s", file.path().c_str(), config.type_name.c_str());

@@ -174,6 +174,12 @@ Status ConfigReader::find_class() {
   is_known_ = true;
   is_bert_ = name.empty() || name == "BertTokenizer" || name == "DistilBertTokenizer" || name == "ElectraTokenizer" ||
              name == "MobileBertTokenizer";
+  if (name == "DistilBertTokenizer" && find("model_input_names") == nullptr) {
+    return Status::error(ErrorCode::kUnsupported,
+                         "%s: `%s` `%s` makes no token types, a BertTokenizer makes them: say BertTokenizer, or name token_type_ids in "
+                         "`model_input_names` of tokenizer_config.json, if the base was trained with them",
+                         where.c_str(), key.c_str(), name.c_str());
+  }
   if (is_bert_ || (name == "PreTrainedTokenizer" && !from_vocabulary_)) return Status::ok();
   return refuse(where, key, name, "\"BertTokenizer\"");
 }

@@ -35,9 +35,6 @@ Status InterruptGuard::install() {
     if (::sigaction(number, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;  // nohup, or "pets-run ... &" in a script
     (void)::sigaction(number, &action, nullptr);
   }
-  action.sa_handler = SIG_IGN;
-  action.sa_flags = 0;
-  (void)::sigaction(SIGPIPE, &action, nullptr);
   return Status::ok();
 }
 

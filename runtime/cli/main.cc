@@ -156,7 +156,8 @@ bool self_check(Loaded& loaded, Output& out) {
     } else if (check.queries == 0) {
       out.append(fmt::format("{}: carries no goldens\n", check.task));
     } else {
-      out.append(fmt::format("{}: ok, {} queries, largest error {:.2g}\n", check.task, check.queries, check.largest_error));
+      out.append(fmt::format("{}: ok, {} queries, largest error {:.2g}{}\n", check.task, check.queries, check.largest_error,
+                             check.other_precision ? " (goldens of the base in another precision)" : ""));
     }
   }
   out.flush();
@@ -284,6 +285,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   pets::platform::occupy_standard_streams();
+  pets::platform::report_failed_writes();
   try {
     return pets::cli::run(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -80,7 +80,9 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error) == 0 ? 0 : kExitUsage;
-    return std::cout.flush() ? status : kExitFailed;  // --help on a full disk
+    if (std::cout.flush()) return status;
+    std::cerr << "pets-run: cannot write standard output\n";  // --help on a full disk
+    return kExitFailed;
   }
   options.has_input = input->count() > 0;
   return std::nullopt;

@@ -18,11 +18,14 @@ using engine::Sequence;
 using engine::Task;
 using engine::TaskSet;
 
-/// A string for a message: printf precision, so that a hostile name cannot fill it. Ends between two characters.
-int shown(std::string_view text) {
-  constexpr size_t kMost = 128;
-  return static_cast<int>(utf8::prefix(text, kMost).size());
-}
+/// A string for a message, cut between two characters, so that a hostile name cannot fill it.
+struct Shown {
+  explicit Shown(std::string_view whole) {
+    const std::string_view start = utf8::prefix(whole, sizeof text - 1);
+    std::replace_copy(start.begin(), start.end(), text, '\0', '?');  // a 0 would end the message
+  }
+  char text[129] = {};
+};
 
 }  // namespace
 
@@ -56,8 +59,8 @@ Status Session::Impl::encode_ids(const Query& query, const Task& task, uint32_t 
   const uint32_t vocabulary = internals.base.vocabulary;
   if (query.ids.empty()) return Status::error(ErrorCode::kInvalidArgument, "ids: expected at least one token id, found none");
   if (query.ids.size() > task.info.max_length) {
-    return Status::error(ErrorCode::kInvalidArgument, "ids: task '%.*s' takes at most %u token ids, found %zu", shown(task.info.name),
-                         task.info.name.data(), task.info.max_length, query.ids.size());
+    return Status::error(ErrorCode::kInvalidArgument, "ids: task '%s' takes at most %u token ids, found %zu", Shown(task.info.name).text,
+                         task.info.max_length, query.ids.size());
   }
   for (size_t i = 0; i < query.ids.size(); ++i) {
     const int32_t id = query.ids[i];
@@ -73,7 +76,7 @@ Status Session::Impl::encode_ids(const Query& query, const Task& task, uint32_t 
 /// Tokens of one query at `token_begin` of the token buffer.
 Status Session::Impl::encode(const TaskSet& set, const Query& query, uint32_t token_begin, Sequence& sequence) {
   const std::optional<uint32_t> index = set.find(query.task);
-  if (!index) return Status::error(ErrorCode::kNotFound, "unknown task '%.*s'", shown(query.task), query.task.data());
+  if (!index) return Status::error(ErrorCode::kNotFound, "unknown task '%s'", Shown(query.task).text);
   const Task* task = set.tasks[*index].get();
   if (!task->limits.within(capacity.tasks)) {
     return Status::error(ErrorCode::kResourceExhausted,

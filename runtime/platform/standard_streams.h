@@ -1,10 +1,11 @@
-// Standard input, output and error of a program that was started without them ("pets-run FILE <&-").
+// Standard input, output and error as a program finds them: missing ("pets-run FILE <&-"), gone, or full.
 #pragma once
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 
 namespace pets::platform {
 
@@ -15,6 +16,12 @@ inline void occupy_standard_streams() noexcept {
     if (::fcntl(descriptor, F_GETFD) != -1 || errno != EBADF) continue;
     (void)::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // takes the lowest one that is free: this one
   }
+}
+
+/// A reader that went away, or a limit on the size of files, becomes an error of the write (EPIPE, EFBIG), which is reported and cleaned up
+/// after, and no longer ends the program in the middle of a line.
+inline void report_failed_writes() noexcept {
+  for (const int number : {SIGPIPE, SIGXFSZ}) (void)::signal(number, SIG_IGN);
 }
 
 }  // namespace pets::platform

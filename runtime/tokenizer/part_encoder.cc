@@ -71,7 +71,7 @@ void PartEncoder::run() noexcept {
     if (match.token->rstrip()) end = spaces_end = end < spaces_end ? spaces_end : skip_raw_spaces(end);
     if (done < start) encode_piece(done, start);
     if (sink_.full()) return;
-    sink_.add(match.token->id(), start, end);
+    if (start < end) sink_.add(match.token->id(), start, end);  // the library drops what an rstrip took whole
     done = end;
   }
   const auto size = static_cast<uint32_t>(text_.size());
@@ -157,7 +157,9 @@ void PartEncoder::encode_piece_with_added_tokens(uint32_t begin, uint32_t end) n
       continue;
     }
     end_word();
-    const uint32_t start = token->lstrip() && has_spaces ? spaces_start : c.start;
+    uint32_t start = c.start;
+    if (token->lstrip() && has_spaces) start = spaces_start;
+    if (token->lstrip() && in_taken_spaces) start = std::max(start, spaces_end);
     const bool ends_in_space = (last.classes & unicode::kSpace) != 0;
     if (token->rstrip()) {
       if (!in_taken_spaces || !ends_in_space) spaces_end = skip_spaces(after, last.end);
@@ -165,7 +167,8 @@ void PartEncoder::encode_piece_with_added_tokens(uint32_t begin, uint32_t end) n
     } else {
       in_taken_spaces = in_taken_spaces && ends_in_space;
     }
-    sink_.add(token->id(), start, token->rstrip() ? std::max(last.end, spaces_end) : last.end);
+    const uint32_t behind = token->rstrip() ? std::max(last.end, spaces_end) : last.end;
+    if (start < behind) sink_.add(token->id(), start, behind);
     has_spaces = false;
     before = last.code;
     characters = after;

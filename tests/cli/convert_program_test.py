@@ -6,6 +6,7 @@ PETS_CONVERT names the program.
 import json
 import os
 import pty
+import resource
 import shutil
 import signal
 import struct
@@ -126,7 +127,32 @@ class Program(unittest.TestCase):
     def test_what_cannot_be_printed_is_no_success(self):
         for arguments in (["inspect", self.bundle], ["inspect", self.bundle, "--json"], ["verify", self.bundle], ["--help"], ["pack", "--version"]):
             with open("/dev/full", "wb") as full:
-                self.assertEqual(subprocess.run([CONVERT, *arguments], stdout=full, stderr=subprocess.DEVNULL, timeout=60).returncode, 1, arguments)
+                result = subprocess.run([CONVERT, *arguments], stdout=full, stderr=subprocess.PIPE, timeout=60)
+            self.assertEqual(result.returncode, 1, arguments)
+            self.assertIn(b"cannot write standard output", result.stderr)
+        reading, writing = os.pipe()
+        os.close(reading)
+        result = subprocess.run([CONVERT, "inspect", self.bundle], stdout=writing, stderr=subprocess.PIPE, timeout=60)
+        os.close(writing)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"Broken pipe", result.stderr)
+
+    def test_messages_that_nobody_reads_cost_no_bundle(self):
+        path = manifest(self.work / "m.yaml", TASKS)
+        reading, writing = os.pipe()
+        os.close(reading)
+        result = subprocess.run([CONVERT, "pack", path, "-o", self.work / "out.pets", "--precision", "fp16"], stderr=writing, timeout=120)
+        os.close(writing)
+        self.assertEqual(result.returncode, 0)
+        self.assertEqual(sorted(file.name for file in self.work.iterdir()), ["m.yaml", "out.pets"])
+
+    def test_a_limit_on_the_size_of_files_is_an_error(self):
+        path = manifest(self.work / "m.yaml", TASKS)
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        result = subprocess.run([CONVERT, "pack", path, "-o", self.work / "out.pets"], capture_output=True, timeout=120, preexec_fn=limit)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"File too large", result.stderr)
+        self.assertEqual([file.name for file in self.work.iterdir()], ["m.yaml"])
 
     def test_a_closed_standard_output_is_an_error(self):
         command = ["sh", "-c", 'exec "$0" inspect "$1" <&- >&-', CONVERT, self.bundle]
@@ -206,6 +232,10 @@ class Program(unittest.TestCase):
             before = output.read_bytes()
             self.assertIn("would replace", self.convert("pack", path, "-o", output, expect=1).stderr)
             self.assertEqual(output.read_bytes(), before)
+        texts = self.work / "texts.txt"
+        texts.write_text("hello\n")
+        self.assertIn("calibration", self.convert("pack", path, "-o", texts, "--precision", "fp16", "--calibration", texts, expect=1).stderr)
+        self.assertEqual(texts.read_text(), "hello\n")
         for _ in range(2):  # an older bundle among the model's files may be replaced
             self.convert("pack", path, "-o", base / "out.pets")
         delta = manifest(self.work / "add.yaml", {"embed2": EMBEDDING}, base=None)
@@ -358,6 +388,13 @@ class Program(unittest.TestCase):
             said = self.convert("verify", self.bundle, "--against", path, "--tolerance", "1e9", expect=1).stderr
             self.assertIn("expected.jsonl:3", said)
             self.assertIn(part, said)
+        bad_lines = ['{"task": "nobody", "text": "a", "logits": [1]}', "{", '{"task": "lora", "text": "' + "a" * (4 << 20) + '", "logits": [1, 2, 3]}']
+        path.write_text("\n".join([bad_lines[0], good, *bad_lines[1:], good]))
+        result = self.convert("verify", self.bundle, "--against", path, "--tolerance", "1e9", expect=1)
+        self.assertIn("lora: 2 expected lines", result.stdout)  # the bad ones do not keep the good ones from being compared
+        for number in (1, 3, 4):
+            self.assertIn(f"expected.jsonl:{number}: ", result.stderr)
+        self.assertIn("4 MiB", result.stderr)
         for nothing in ("", "\n\n"):
             path.write_text(nothing)
             self.assertIn("found none", self.convert("verify", self.bundle, "--against", path, expect=1).stderr)
@@ -428,13 +465,17 @@ class Program(unittest.TestCase):
 
     def test_a_delta_may_replace_a_task(self):
         self.add({"lora": ("lora-rslora", None)})
-        said = self.convert("verify", self.bundle, self.work / "delta.pets").stdout
-        self.assertEqual(said.count("lora:"), 1)
+        result = self.convert("verify", self.bundle, self.work / "delta.pets")
+        self.assertEqual(result.stdout.count("lora:"), 2)  # the one that it replaces, and its own
+        self.assertIn("replaces task 'lora'", result.stderr)
 
     def test_a_delta_fits_the_same_base_in_another_precision(self):
         self.pack({"lora": ("lora-qv", None)}, "--precision", "fp16")
         self.add({"dora": ("dora", None)}, bundle=self.work / "out.pets")
         self.convert("verify", self.work / "out.pets", self.work / "delta.pets")
+        self.add({"dora": ("dora", None)})  # over the fp32 base: its goldens differ by what half precision does
+        said = self.convert("verify", self.work / "out.pets", self.work / "delta.pets").stdout
+        self.assertRegex(said, r"dora: 3 golden queries, .*another precision")
 
 
 if __name__ == "__main__":

@@ -390,6 +390,14 @@ class Program(unittest.TestCase):
         self.assertIn(b"Broken pipe", message)
         result = self.run_program(self.bundle, "--output", "/dev/full", lines=lines, expect=1)
         self.assertIn(b"No space left", result.stderr)
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        command = [RUN, self.bundle, "--output", self.work / "short.jsonl"]
+        result = subprocess.run(command, input=lines.encode(), capture_output=True, timeout=60, preexec_fn=limit)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(b"File too large", result.stderr)
+        with open("/dev/full", "wb") as full:
+            result = subprocess.run([RUN, "--version"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual((result.returncode, result.stderr), (1, b"pets-run: cannot write standard output\n"))
 
     def test_progress_is_drawn_on_a_terminal_and_removed(self):
         source = self.work / "progress.jsonl"

@@ -84,6 +84,7 @@ TEST(Query, SpecialTokensAreMarkedWhetherTextOrIdsAreGiven) {
 TEST(Query, AMessageIsOneLineOfWholeCharacters) {
   Loaded loaded(HeadType::kSequenceClassification);
   EXPECT_EQ(loaded.run({.task = "a\nb\x7F", .text = "a"}).message(), "unknown task 'a?b?'");
+  EXPECT_EQ(loaded.run({.task = std::string_view("seq\0x", 5), .text = "a"}).message(), "unknown task 'seq?x'");
   std::string name = "x";
   for (int i = 0; i < 100; ++i) name += "\xC3\xA9";
   EXPECT_EQ(loaded.run({.task = name, .text = "a"}).message(), "unknown task '" + name.substr(0, 127) + "'");

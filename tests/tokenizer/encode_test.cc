@@ -253,6 +253,25 @@ TEST(AddedTokens, StrippingTakesWhiteSpaceIntoTheToken) {
   }
 }
 
+/// White space that the token before has taken leaves nothing for a token of white space that strips to its left, and the library drops it.
+TEST(AddedTokens, WhatIsTakenWholeIsNoToken) {
+  for (const bool normalized : {false, true}) {
+    WordPieceTables tables = small_tables();
+    AddedToken user{40, "!!", false, normalized};
+    user.rstrip = true;
+    AddedToken spaces{41, "  ", false, normalized};
+    spaces.lstrip = true;
+    tables.added_tokens = {user, spaces};
+    OwnedTokenizer first(prepared(std::move(tables)));
+    EXPECT_EQ(ids(first, "!!  "), (std::vector<int>{2, 40, 3})) << normalized;
+    EXPECT_EQ(ids(first, "a  b"), (std::vector<int>{2, 21, 41, 23, 3})) << normalized;
+
+    spaces.rstrip = true;
+    OwnedTokenizer second(with_token(spaces));
+    EXPECT_EQ(ids(second, "a    b"), (std::vector<int>{2, 21, 41, 23, 3})) << normalized;
+  }
+}
+
 TEST(AddedTokens, SingleWordsDoNotMatchInsideWords) {
   for (const bool normalized : {false, true}) {
     AddedToken token{40, "ab", false, normalized};

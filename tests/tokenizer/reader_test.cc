@@ -115,6 +115,7 @@ TEST(Reader, RefusesWhatIsNotBertWordPieceByName) {
 TEST(Reader, RefusesConfigurationThatItDoesNotKnow) {
   const char* const file = "tokenizer_config.json";
   expect_refused(file, "/tokenizer_class", "RobertaTokenizer", "`tokenizer_class` is \"RobertaTokenizer\"");
+  expect_refused(file, "/tokenizer_class", "DistilBertTokenizerFast", "makes no token types");
   expect_refused(file, "/new_option", 1, "unknown key `new_option`");
   expect_refused(file, "/do_lower_case", "yes", "`do_lower_case` is \"yes\"");
   expect_refused(file, "/truncation_side", "left", "`truncation_side` is \"left\"");

@@ -148,6 +148,12 @@ TEST(AdapterHubHead, WhatDoesNotFitIsRefused) {
   for (const char* type : {"multiple_choice", "masked_lm", "causal_lm", "seq2seq_lm", "image_classification", "dependency_parsing"}) {
     EXPECT_TRUE(is_refused(with_option("head-2-layers", "head_type", type), "head_type", type));
   }
+  EditedDirectory choices(golden_pet("head-2-layers"));  // what such a head adds must not hide its type
+  choices.edit_json(kConfig, [](auto& file) {
+    file["config"]["head_type"] = "multiple_choice";
+    file["config"]["num_choices"] = 2;
+  });
+  EXPECT_TRUE(is_refused(read(choices.path()), "head_type", "multiple_choice"));
   EXPECT_TRUE(is_refused(with_option("head-qa", "num_labels", 3), "heads.head-qa.1.weight", "[3, 48]"));
   EXPECT_TRUE(is_refused(with_key("head-2-layers", "num_labels", 3), "num_labels"));
   EXPECT_TRUE(is_refused(with_key("head-2-layers", "model_type", "roberta"), "roberta"));

@@ -279,8 +279,19 @@ TEST(AdapterHub, LoraBecomesLowRank) {
 }
 
 TEST(AdapterHub, LoraTrainedBeforeVersion11HasNoScale) {
-  for (const auto& [version, scale] : std::vector<std::pair<std::string, double>>{
-           {"adapters.0.2.1", 1.0}, {"adapters.1.0.1", 1.0}, {"adapters.1.1.0", 1.5}, {"adapters.2.0", 1.5}, {"3.2.1", 1.5}}) {
+  for (const auto& [version, scale] : std::vector<std::pair<std::string, double>>{{"adapters.0.2.1", 1.0},
+                                                                                  {"adapters.1.0.1", 1.0},
+                                                                                  {"adapters.1.1.0", 1.5},
+                                                                                  {"adapters.2.0", 1.5},
+                                                                                  {"3.2.1", 1.5},
+                                                                                  {"adapters.1.1.0.dev0", 1.0},
+                                                                                  {"adapters.1.1.0rc1", 1.0},
+                                                                                  {"adapters.1.1.dev3", 1.0},
+                                                                                  {"adapters.1.1", 1.5},
+                                                                                  {"adapters.1.1.0.post1", 1.5},
+                                                                                  {"adapters.1.1.1.dev0", 1.5},
+                                                                                  {"adapters.v1.0", 1.0},
+                                                                                  {"adapters.1!0.5", 1.5}}) {
     EditedDirectory pet(golden_pet("hub-lora"));
     pet.set_key(kConfig, "version", version);
     const auto task = read_adapterhub(base(), source_of(pet.path()));

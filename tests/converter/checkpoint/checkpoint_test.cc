@@ -270,6 +270,9 @@ TEST(Checkpoint, OfAnotherModelIsRefusedByTheFirstDifference) {
     checkpoint.set_key(kConfig, key, value);
     EXPECT_TRUE(is_refused(checkpoint.read(), "config.json", key)) << key;
   }
+  Checkpoint activation;
+  activation.set_key(kConfig, "hidden_act", "swish");
+  EXPECT_TRUE(is_refused(activation.read(), "silu", "gelu"));  // transformers' names
   Checkpoint checkpoint;
   checkpoint.edit_json("tokenizer.json", [](auto& object) { object["model"]["max_input_chars_per_word"] = 7; });
   EXPECT_TRUE(is_refused(checkpoint.read(), "tokenizer"));

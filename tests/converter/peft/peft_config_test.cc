@@ -96,6 +96,12 @@ TEST(PeftConfig, RefusesWrongTypesOfValues) {
   EXPECT_TRUE(is_refused(with_key("rank_pattern", {1}), "`rank_pattern`"));
   EXPECT_TRUE(is_refused(with_key("alpha_pattern", {{"query", "x"}}), "`alpha_pattern`", "`query`"));
   EXPECT_TRUE(is_refused(with_key("peft_type", nullptr), "`peft_type`"));
+  EXPECT_TRUE(is_refused(with_key("lora_alpha", nullptr), "`lora_alpha`", "null"));
+  EXPECT_TRUE(is_refused(with_key("bias", "some"), "`bias`", "\"some\""));
+  EXPECT_TRUE(is_refused(with_key("target_modules", 5), "`target_modules`", "5"));
+  EXPECT_TRUE(is_refused(with_key("exclude_modules", {"a", 1}), "`exclude_modules`"));
+  EXPECT_TRUE(is_refused(with_key("layers_to_transform", {0, -1}), "`layers_to_transform`"));
+  EXPECT_TRUE(is_refused(with_key("layers_pattern", 1), "`layers_pattern`"));
 }
 
 TEST(PeftConfig, RefusesOtherTypesByNameWithWhatToDo) {
@@ -126,9 +132,53 @@ TEST(PeftPattern, MatchesLikePeft) {
   EXPECT_EQ(match({}, query), -1);
 }
 
+/// What std::regex would read as something else, without a complaint.
+TEST(PeftPattern, MeansWhatPythonMeans) {
+  const std::string query = "bert.encoder.layer.0.attention.self.query";
+  EXPECT_EQ(match({{"query\\Z", 3}}, query), 3);
+  EXPECT_EQ(match({{"\\Abert\\.encoder.*query", 3}}, query), 3);
+  EXPECT_EQ(match({{"value\\Z|query", 3}}, query), 3);
+  EXPECT_EQ(match({{"\\Aquery\\Z|.*value\\Z", 3}}, query), -1);
+  EXPECT_EQ(match({{"query(?=\\Z)", 3}}, query), 3);
+  EXPECT_EQ(match({{"quer[\\w.]??", 3}}, query), 3);
+  EXPECT_EQ(match({{"[a-z]{2,}?y", 3}}, query), 3);
+  EXPECT_EQ(match({{"[[q]\\x75ery", 3}}, query), 3);
+  for (const char* pattern : {"[]q]uery", "[^]a]uery", "[[:alpha:]]uery", "[[=q=]]uery", ".*+query", ".{0,40}+query", "(?P<a>query)",
+                              "(?i)query", "\\auery", "(q)\\1", "q**", "query\\", "[query", "q{1"}) {
+    EXPECT_TRUE(is_refused(value_of_pattern({{pattern, 1}}, query, 0, "c.json"), "c.json", pattern)) << pattern;
+  }
+}
+
+TEST(PeftTargets, AreThoseOfPeft) {
+  const std::string query = "bert.encoder.layer.1.attention.self.query";
+  const auto targets = [&](const nlohmann::ordered_json& keys) {
+    const auto read = read_peft_targets(keys, "c.json");
+    return read ? targets_module(*read, query) : std::nullopt;
+  };
+  EXPECT_EQ(targets({{"target_modules", {"query", "value"}}}), true);
+  EXPECT_EQ(targets({{"target_modules", {"value"}}}), false);
+  EXPECT_EQ(targets({{"target_modules", {"uery"}}}), false);
+  EXPECT_EQ(targets({{"target_modules", {query}}}), true);
+  EXPECT_EQ(targets({{"target_modules", ".*layer\\.[12].*query"}}), true);
+  EXPECT_EQ(targets({{"target_modules", ".*layer\\.[12].*key"}}), false);
+  EXPECT_EQ(targets({{"target_modules", ".*(?<!self)query"}}), std::nullopt);  // Python's alone: the tensors decide
+  EXPECT_EQ(targets({{"target_modules", "All-Linear"}}), std::nullopt);
+  EXPECT_EQ(targets({{"target_modules", nullptr}}), std::nullopt);
+  EXPECT_EQ(targets({{"target_modules", {"query"}}, {"exclude_modules", {"self.query"}}}), false);
+  EXPECT_EQ(targets({{"target_modules", {"query"}}, {"exclude_modules", ".*layer.0.*"}}), true);
+  EXPECT_EQ(targets({{"target_modules", {"query"}}, {"layers_to_transform", {0, 1}}}), true);
+  EXPECT_EQ(targets({{"target_modules", {"query"}}, {"layers_to_transform", 0}}), false);
+  EXPECT_EQ(targets({{"target_modules", {query}}, {"layers_to_transform", 0}}), true);
+  EXPECT_EQ(targets({{"target_modules", {"query"}}, {"layers_to_transform", nlohmann::ordered_json::array()}}), true);
+  EXPECT_EQ(targets({{"target_modules", {"query"}}, {"layers_to_transform", 1}, {"layers_pattern", "layer"}}), true);
+  EXPECT_EQ(targets({{"target_modules", {"query"}}, {"layers_to_transform", 1}, {"layers_pattern", {"h"}}}), false);
+}
+
 TEST(PeftPattern, RefusesWhatIsNoPatternAndDoesNotHangOnHostileOnes) {
   EXPECT_TRUE(is_refused(value_of_pattern({{"(", 1}}, "a.query", 0, "c.json"), "c.json", "`(`"));
   EXPECT_TRUE(is_refused(value_of_pattern({{std::string(100000, '('), 1}}, "a.query", 0, "c.json"), "c.json"));
+  EXPECT_TRUE(
+      is_refused(value_of_pattern({{"(?=.*(?=.*(?=.*(?=.*(?=.*(?=.*query)))))).*", 1}}, "a.query", 0, "c.json"), "c.json"));  // minutes
   EXPECT_EQ(match({{"((a*)*)*b", 1}}, std::string(60, 'a')), -1);
   EXPECT_EQ(match({{"(a|aa)+$b", 1}}, std::string(60, 'a')), -1);
 }

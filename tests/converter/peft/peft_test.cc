@@ -282,6 +282,7 @@ TEST(PeftHeads, NeedThePoolerOnlyIfTheyReadIt) {
   BaseModel base = base_model("tiny48");
   base.pooler.reset();
   EditedDirectory directory(golden_pet("lora-bare-model"));
+  directory.edit_json(kConfig, [](auto& config) { config["target_modules"].push_back("pooler.dense"); });
   directory.edit_tensors(kWeights, [](auto& file) {
     file.set_floats("base_model.model.pooler.dense.lora_A.weight", {4, 48}, std::vector<float>(192, 1));
     file.set_floats("base_model.model.pooler.dense.lora_B.weight", {48, 4}, std::vector<float>(192, 1));
@@ -351,6 +352,17 @@ TEST(PeftRefusals, NameTheTensor) {
                            file.set_floats(query + ".lora_B.weight", {48, 4}, values);
                          }),
                          query + ".lora_B.weight", "NaN"));
+}
+
+/// peft loads no tensor of a module that its configuration leaves out.
+TEST(PeftRefusals, NameTensorsThatTheConfigurationLeavesOut) {
+  const std::pair<const char*, nlohmann::ordered_json> options[] = {
+      {"target_modules", {"value"}}, {"target_modules", ".*value"}, {"exclude_modules", {"query"}}, {"layers_to_transform", {0}}};
+  for (const auto& [key, value] : options) {
+    EditedDirectory directory(golden_pet("lora-labels"));
+    directory.set_key(kConfig, key, value);
+    EXPECT_TRUE(is_refused(read_peft(base_model("tiny48"), source_of(directory.path())), "lora_A.weight", key)) << key;
+  }
 }
 
 TEST(PeftRefusals, NameHeadsThatDoNotFit) {

@@ -1,7 +1,9 @@
 #include "converter/check/drift.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 
 #include "converter/check/golden_queries.h"
@@ -87,7 +89,7 @@ double TaskDrift::relative() const {
 
 Result<std::vector<std::string>> read_calibration(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) return Status::error(ErrorCode::kIo, "%s: cannot read it", path.c_str());
+  if (!file) return Status::error(ErrorCode::kIo, "%s: cannot read it: %s", path.c_str(), std::strerror(errno));
   std::vector<std::string> lines;
   std::string line;
   for (size_t number = 1; std::getline(file, line); ++number) {
@@ -97,7 +99,7 @@ Result<std::vector<std::string>> read_calibration(const std::string& path) {
     }
     if (!line.empty()) lines.push_back(line);
   }
-  if (file.bad()) return Status::error(ErrorCode::kIo, "%s: cannot read it", path.c_str());
+  if (file.bad()) return Status::error(ErrorCode::kIo, "%s: cannot read it: %s", path.c_str(), std::strerror(errno));
   return lines;
 }
 

@@ -104,7 +104,8 @@ bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r") ==
 }  // namespace
 
 Result<ExpectedLine> parse_expected_line(std::string_view text, const std::string& where) {
-  PETS_ASSIGN_OR_RETURN(const Json object, parse_json_object(text, where));
+  constexpr JsonLimits kLimits = {kMaxLine, 1'000'000, 1'000'000};  // an `id` may be anything
+  PETS_ASSIGN_OR_RETURN(const Json object, parse_json_object(text, where, kLimits));
   return LineReader(object, where).read();
 }
 

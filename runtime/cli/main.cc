@@ -258,7 +258,13 @@ int run(int argc, char** argv) {
   }
   File input;
   File output;
-  if (const Status opened = open_files(options, reads_input, input, output); !opened) {
+  // Where the other end of a pipe is missing, open waits for it.
+  const Status opened = InterruptGuard::signal() != 0 ? Status() : open_files(options, reads_input, input, output);
+  if (InterruptGuard::signal() != 0) {
+    message("interrupted before the first line");
+    return 128 + InterruptGuard::signal();
+  }
+  if (!opened) {
     message(opened.message());
     return kExitFailed;
   }

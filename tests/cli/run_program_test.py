@@ -381,6 +381,15 @@ class Program(unittest.TestCase):
         self.assertLess(content.count(b"\n"), 200_000)
         self.stop(process)
 
+    def test_an_interrupt_while_a_pipe_has_no_other_end(self):
+        fifo = self.work / "queries"
+        os.mkfifo(fifo)
+        process = subprocess.Popen([RUN, self.bundle, "--input", fifo], stderr=subprocess.PIPE)
+        time.sleep(0.7)  # it waits in open() by then, or still loads
+        process.send_signal(signal.SIGTERM)
+        _, message = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, message), (128 + signal.SIGTERM, b"pets-run: interrupted before the first line\n"))
+
     def test_a_closed_pipe_and_a_full_disk_are_errors(self):
         lines = '{"task": "embed", "text": "x"}\n' * 2000
         process = self.start(self.bundle)

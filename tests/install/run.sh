@@ -10,7 +10,7 @@ rm -rf "$work"
 mkdir -p "$work"
 work=$(cd "$work" && pwd)  # CMake takes a relative prefix for one in its own folder
 cmake --install "$build" --prefix "$work/prefix" > "$work/install.log"
-cmake -S "$here/consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_BUILD_TYPE=Release > "$work/configure.log"
+cmake -G Ninja -S "$here/consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_BUILD_TYPE=Release > "$work/configure.log"
 cmake --build "$work/consumer" > "$work/build.log" || { cat "$work/build.log"; exit 1; }
 "$work/consumer/consumer" ${3:+"$3"}
 "$work/prefix/bin/pets-run" --version

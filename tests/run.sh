@@ -14,15 +14,15 @@ sources=(schema kernels runtime converter examples benchmarks tests)
 
 # name, budget in seconds on two cores from clean, what it does
 stages=(
-  "packages  30  install the missing Debian/Ubuntu packages, fetch the real model"
+  "packages  60  install the missing Debian/Ubuntu packages, fetch the real model"
   "house     10  clang-format, include arrows, file sizes"
   "build    230  build everything with optimization and assertions"
   "tests     90  all tests and goldens"
-  "examples  30  quickstart on the real model, embedded application, installed library"
+  "examples  20  quickstart on the real model, embedded application, installed library"
   "asan     440  build with AddressSanitizer and UBSan (and the fuzz targets), all tests, parser line coverage"
-  "tsan     120  build with ThreadSanitizer, session and hot-add tests"
+  "tsan     110  build with ThreadSanitizer, session and hot-add tests"
   "fuzz      60  run each fuzz target over its floor of executions"
-  "tidy     190  clang-tidy over everything that is not a test"
+  "tidy     180  clang-tidy over everything that is not a test"
 )
 # target, executions at least, seconds at most, bytes of the longest input
 fuzzers=("bundle 30000 25 65536" "safetensors 60000 20 8192" "tokenizer 30000 25 4096" "json_lines 60000 20 4096")

@@ -32,6 +32,14 @@ uint32_t skip_spaces(NormalizedStream stream, uint32_t end) noexcept {
   return end;
 }
 
+bool are_spaces(NormalizedStream stream, uint32_t count) noexcept {
+  NormalizedCharacter c{};
+  for (; count > 0; --count) {
+    if (!stream.next(c) || (c.classes & unicode::kSpace) == 0) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 bool PartEncoder::is_single_word(uint32_t start, uint32_t end) const noexcept {
@@ -67,12 +75,12 @@ void PartEncoder::run() noexcept {
     from = match.end;
     uint32_t start = match.start, end = match.end;
     if (match.token->single_word() && !is_single_word(start, end)) continue;
-    if (match.token->lstrip()) start = std::min(skip_raw_spaces_back(start, done), end);
+    if (match.token->lstrip()) start = skip_raw_spaces_back(start, done);
     if (match.token->rstrip()) end = spaces_end = end < spaces_end ? spaces_end : skip_raw_spaces(end);
     if (done < start) encode_piece(done, start);
     if (sink_.full()) return;
-    if (start < end) sink_.add(match.token->id(), start, end);  // the library drops what an rstrip took whole
-    done = end;
+    if (start < end) sink_.add(match.token->id(), start, end);  // else an rstrip took it whole: the library drops it
+    done = end;                                                 // as the library, also where that is a step back
   }
   const auto size = static_cast<uint32_t>(text_.size());
   if (done < size && !sink_.full()) encode_piece(done, size);
@@ -157,18 +165,17 @@ void PartEncoder::encode_piece_with_added_tokens(uint32_t begin, uint32_t end) n
       continue;
     }
     end_word();
-    uint32_t start = c.start;
-    if (token->lstrip() && has_spaces) start = spaces_start;
-    if (token->lstrip() && in_taken_spaces) start = std::max(start, spaces_end);
-    const bool ends_in_space = (last.classes & unicode::kSpace) != 0;
+    const uint32_t start = token->lstrip() && has_spaces ? spaces_start : c.start;
+    const bool is_space = (c.classes & unicode::kSpace) != 0 && are_spaces(characters, count - 1);
+    // Its white space belongs to the token before, and it strips to its left: nothing is left of it, and the library drops it.
+    const bool is_taken = token->lstrip() && in_taken_spaces && is_space;
     if (token->rstrip()) {
-      if (!in_taken_spaces || !ends_in_space) spaces_end = skip_spaces(after, last.end);
+      if (!in_taken_spaces || !is_space) spaces_end = skip_spaces(after, last.end);
       in_taken_spaces = true;
     } else {
-      in_taken_spaces = in_taken_spaces && ends_in_space;
+      in_taken_spaces = in_taken_spaces && is_space;
     }
-    const uint32_t behind = token->rstrip() ? std::max(last.end, spaces_end) : last.end;
-    if (start < behind) sink_.add(token->id(), start, behind);
+    if (!is_taken) sink_.add(token->id(), start, token->rstrip() ? std::max(last.end, spaces_end) : last.end);
     has_spaces = false;
     before = last.code;
     characters = after;

@@ -269,6 +269,24 @@ TEST(AddedTokens, WhatIsTakenWholeIsNoToken) {
     spaces.rstrip = true;
     OwnedTokenizer second(with_token(spaces));
     EXPECT_EQ(ids(second, "a    b"), (std::vector<int>{2, 21, 41, 23, 3})) << normalized;
+    EXPECT_EQ(ids(second, "a       b"), (std::vector<int>{2, 21, 41, 23, 3})) << normalized;  // three and a half of them
+
+    AddedToken trailing{42, "b ", false, normalized};  // its own space is not one that was taken before it
+    WordPieceTables both = small_tables();
+    both.added_tokens = {trailing, spaces};
+    OwnedTokenizer third(prepared(std::move(both)));
+    EXPECT_EQ(ids(third, "a  b   a"), (std::vector<int>{2, 21, 41, 42, 41, 21, 3})) << normalized;
+  }
+}
+
+/// The normalizer's own spaces around a Chinese character belong to it in the text: taking them leaves the next character whole.
+TEST(AddedTokens, TakingTheSpacesOfChineseCharactersLeavesTheCharacters) {
+  AddedToken person{40, "\u4eba", false, true};
+  person.lstrip = true;
+  person.rstrip = true;
+  OwnedTokenizer tokenizer(with_token(person));
+  for (const char* text : {"\u4eba\u4eba", "\u4eba \u4eba", "\u4eba   \u4eba"}) {
+    EXPECT_EQ(ids(tokenizer, text), (std::vector<int>{2, 40, 40, 3})) << text;
   }
 }
 

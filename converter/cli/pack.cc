@@ -175,11 +175,6 @@ Result<BaseModel> base_for_tasks(const bundle::BundleFile& file, const Manifest&
   return base;
 }
 
-Precision precision_of(const bundle::BundleFile& file) {
-  const schema::DataType type = file.base().base->encoder()->Get(0)->query()->weight()->dtype();
-  return type == schema::DataType::kFloat16 ? Precision::kFloat16 : Precision::kFloat32;
-}
-
 Status add_tasks(const AddOptions& options, Packer& packer) {
   {
     PETS_ASSIGN_OR_RETURN(const TemporaryFile file, packer.stage(nullptr));
@@ -248,7 +243,7 @@ bool add(const AddOptions& options, Console& console) {
     console.error(allowed.message());
     return false;
   }
-  Packer packer(*manifest, *base, precision_of(**file), options.output, console);
+  Packer packer(*manifest, *base, precision_of_bundle(**file), options.output, console);
   if (!packer.load({.has_base_directory = !manifest->base.path.empty()})) return false;
   return conclude(add_tasks(options, packer), options.output, packer, console);
 }

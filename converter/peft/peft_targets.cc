@@ -38,11 +38,11 @@ Result<PeftModuleChoice> read_choice(const OrderedJson& object, const char* key,
   return choice;
 }
 
-Result<std::optional<std::vector<uint64_t>>> read_layers(const OrderedJson& object, const std::string& path) {
+Result<std::vector<uint64_t>> read_layers(const OrderedJson& object, const std::string& path) {
   constexpr const char* kKey = "layers_to_transform";
   const auto found = object.find(kKey);
-  if (found == object.end() || found->is_null()) return std::optional<std::vector<uint64_t>>();
   std::vector<uint64_t> layers;
+  if (found == object.end() || found->is_null()) return layers;
   const auto add = [&](const OrderedJson& value) {
     const bool valid = value.is_number_integer() && value >= 0;
     if (valid) layers.push_back(value.get<uint64_t>());
@@ -50,8 +50,7 @@ Result<std::optional<std::vector<uint64_t>>> read_layers(const OrderedJson& obje
   };
   const bool good = found->is_array() ? std::all_of(found->begin(), found->end(), add) : add(*found);
   if (!good) return wrong_value(path, kKey, *found, "null, a layer's number or a list of them");
-  if (layers.empty()) return std::optional<std::vector<uint64_t>>();  // an empty list chooses nothing
-  return std::optional(std::move(layers));
+  return layers;
 }
 
 std::optional<bool> chosen(const PeftModuleChoice& choice, const std::string& module) {
@@ -116,12 +115,12 @@ std::optional<bool> targets_module(const PeftTargets& targets, const std::string
   if (targets.targets.empty()) return std::nullopt;
   if (targets.targets.pattern && is_all_linear(*targets.targets.pattern)) return std::nullopt;
   const std::optional<bool> found = chosen(targets.targets, module);
-  if (!found || !*found || !targets.layers || targets.targets.pattern) return found;
+  if (!found || !*found || targets.layers.empty() || targets.targets.pattern) return found;
   // A module that is named whole is adapted in any layer.
   if (std::find(targets.targets.names.begin(), targets.targets.names.end(), module) != targets.targets.names.end()) return true;
   if (!std::all_of(targets.layer_patterns.begin(), targets.layer_patterns.end(), is_plain)) return std::nullopt;
   const std::optional<uint64_t> layer = layer_of(module, targets.layer_patterns);
-  return layer && std::find(targets.layers->begin(), targets.layers->end(), *layer) != targets.layers->end();
+  return layer && std::find(targets.layers.begin(), targets.layers.end(), *layer) != targets.layers.end();
 }
 
 }  // namespace pets::converter

@@ -20,8 +20,8 @@ struct PeftModuleChoice {
 
 struct PeftTargets {
   PeftModuleChoice targets, excluded;
-  std::optional<std::vector<uint64_t>> layers;  // layers_to_transform
-  std::vector<std::string> layer_patterns;      // layers_pattern
+  std::vector<uint64_t> layers;             // layers_to_transform; empty: any
+  std::vector<std::string> layer_patterns;  // layers_pattern
 };
 
 /// Reads target_modules, exclude_modules, layers_to_transform and layers_pattern. `path` serves for messages.

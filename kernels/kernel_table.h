@@ -4,6 +4,7 @@
 #include "kernels/activation/activation.h"
 #include "kernels/attention/attention.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/gemm/dot.h"
 #include "kernels/gemm/linear.h"
 #include "kernels/isa.h"
 #include "kernels/mask/mask.h"
@@ -19,6 +20,9 @@ struct KernelTable {
   LinearPanelFn linear_panel;
   LinearContinueFn linear_continue;
   MaskedPanelFn masked_panel;
+  bool bfloat16_dot;  ///< bfloat16 weights go through dot_panel; otherwise linear_panel and masked_panel widen them
+  ConvertStripFn convert_strip;
+  DotPanelFn dot_panel;
   SparseTileFn sparse_tile;
   ScaleFeaturesFn scale_features;
   ScaleBiasFn scale_bias;

@@ -26,6 +26,6 @@ constexpr LaneMask lane_range(uint32_t begin, uint32_t end) {
   return static_cast<LaneMask>(((uint32_t{1} << end) - 1) & ~((uint32_t{1} << begin) - 1));
 }
 
-enum class WeightType : uint8_t { kFloat32, kFloat16 };
+enum class WeightType : uint8_t { kFloat32, kFloat16, kBFloat16, kInt8 };
 
 }  // namespace pets::kernels

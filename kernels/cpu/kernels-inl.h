@@ -10,6 +10,7 @@
 #include "kernels/mask/mask-inl.h"
 #include "kernels/norm/layer_norm-inl.h"
 #include "kernels/pooling/pooling-inl.h"
+#include "kernels/reference/reference_kernels.h"
 #include "kernels/scale/scale-inl.h"
 #include "kernels/sparse/sparse-inl.h"
 
@@ -18,8 +19,9 @@ namespace pets::kernels::PETS_SIMD_NAMESPACE {
 extern const KernelTable kKernels;
 // One translation unit an instruction set includes this. NOLINTNEXTLINE(misc-definitions-in-headers)
 const KernelTable kKernels = {
-    PETS_SIMD_ISA, linear_panel, linear_continue,    masked_panel, sparse_tile, scale_features,  scale_bias,      add_strips,
-    scale_strip,   blend,        broadcast_features, layer_norm,   activate,    attention_strip, embedding_strip, pool_rows,
+    PETS_SIMD_ISA,   linear_panel,    linear_continue, masked_panel, false, reference::convert_strip, reference::dot_panel, sparse_tile,
+    scale_features,  scale_bias,      add_strips,      scale_strip,  blend, broadcast_features,       layer_norm,           activate,
+    attention_strip, embedding_strip, pool_rows,
 };
 
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

@@ -60,6 +60,18 @@ inline void linear_panel(const LinearPanel& a) {
     tile_strips(t, a.width, a.strips);
     return;
   }
+  if (a.type == WeightType::kBFloat16) {
+    // Pairs of inputs: the even one is the low half of each 32-bit word.
+    const uint32_t* pairs = static_cast<const uint32_t*>(a.panel);
+    staged_strips(t, a.width, a.k, a.strips, [&](size_t first, size_t rows, float* stage) {
+      for (size_t k = first; k < first + rows; k += 2, stage += 2 * kPanelColumns) {
+        const Bits16 words = load_bits_unaligned(pairs + k / 2 * a.width);
+        store(floats(shift_left<16>(words)), stage);
+        store(floats(bit_and(words, static_cast<int32_t>(0xFFFF0000))), stage + kPanelColumns);
+      }
+    });
+    return;
+  }
   const uint16_t* half = static_cast<const uint16_t*>(a.panel);
   const char* next = static_cast<const char*>(a.prefetch);
   staged_strips(t, a.width, a.k, a.strips, [&](size_t first, size_t rows, float* stage) {

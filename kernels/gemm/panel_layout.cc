@@ -1,6 +1,8 @@
 #include "kernels/gemm/panel_layout.h"
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 
 namespace pets::kernels {
 namespace {
@@ -17,6 +19,22 @@ void each_value(size_t out, size_t in, Copy copy) {
   }
 }
 
+/// The same for panels whose inputs lie in groups; inputs beyond `in` are given as kNoInput.
+constexpr size_t kNoInput = ~size_t{0};
+template <class Copy>
+void each_grouped_value(WeightType type, size_t out, size_t in, Copy copy) {
+  const size_t group = input_group(type), padded = padded_inputs(type, in);
+  for (size_t panel = 0; panel < panel_count(out); ++panel) {
+    const uint32_t width = panel_width(out, panel);
+    size_t to = panel_offset(padded, panel);
+    for (size_t first = 0; first < padded; first += group) {
+      for (uint32_t c = 0; c < width; ++c) {
+        for (size_t k = first; k < first + group; ++k) copy(panel * kPanelColumns + c, k < in ? k : kNoInput, to++);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void pack_panels16(const float* weight, size_t out, size_t in, float* panels) {
@@ -25,6 +43,26 @@ void pack_panels16(const float* weight, size_t out, size_t in, float* panels) {
 
 void pack_panels16_half(const float* weight, size_t out, size_t in, uint16_t* panels) {
   each_value(out, in, [=](size_t from, size_t to) { panels[to] = half_from_float(weight[from]); });
+}
+
+void pack_panels16_bfloat(const float* weight, size_t out, size_t in, uint16_t* panels) {
+  each_grouped_value(WeightType::kBFloat16, out, in, [=](size_t row, size_t k, size_t to) {
+    panels[to] = k == kNoInput ? uint16_t{0} : bfloat_from_float(weight[row * in + k]);
+  });
+}
+
+void pack_panels16_int8(const float* weight, size_t out, size_t in, int8_t* panels, float* scale) {
+  for (size_t o = 0; o < out; ++o) {
+    float largest = 0;
+    for (size_t k = 0; k < in; ++k) largest = std::max(largest, std::fabs(weight[o * in + k]));
+    scale[o] = largest / 127;
+  }
+  each_grouped_value(WeightType::kInt8, out, in, [=](size_t row, size_t k, size_t to) {
+    // A scale below the normal range would lose its own precision; such an output is nothing but zeros to a float32 sum.
+    const bool zero = k == kNoInput || scale[row] < 1.2e-38F;
+    const float value = zero ? 0 : std::nearbyint(weight[row * in + k] / scale[row]);
+    panels[to] = static_cast<int8_t>(std::clamp(value, -127.0F, 127.0F));
+  });
 }
 
 void unpack_panels16(const float* panels, size_t out, size_t in, float* weight) {
@@ -56,5 +94,13 @@ float float_from_half(uint16_t half) {
   const uint32_t wide = exponent == 31 ? 0xFF : exponent + 112;
   return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
 }
+
+uint16_t bfloat_from_float(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7FFFFFFF) > 0x7F800000) return static_cast<uint16_t>(bits >> 16 | 0x40);  // NaN, made quiet
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);                 // a carry may reach infinity
+}
+
+float float_from_bfloat(uint16_t bfloat) { return std::bit_cast<float>(uint32_t{bfloat} << 16); }
 
 }  // namespace pets::kernels

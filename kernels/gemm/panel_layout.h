@@ -1,7 +1,10 @@
-// The weight layout that the CPU kernels read, and its packing (bundle layout kPanels16).
+// The weight layouts that the CPU kernels read, and their packing (bundle layouts kPanels16, kPanels16By2, kPanels16By4).
 //
 // A linear's weight [out, in] (PyTorch's orientation, row-major) becomes ceil(out / 16) panels of [in][width] values, width 16 and,
 // for the last panel, the remainder. Panel p starts at value p * 16 * in. There is no padding inside: out * in values in all.
+//
+// What dot-product instructions read has its inputs in groups of 2 (bfloat16) or 4 (int8): panels of [ceil(in / group)][width][group]
+// values. Inputs beyond `in` are zero; panel p starts at value p * 16 * ceil(in / group) * group.
 #pragma once
 
 #include <cstddef>
@@ -19,15 +22,32 @@ constexpr uint32_t panel_width(size_t out, size_t panel) {
 /// First value of a panel, counted in values.
 constexpr size_t panel_offset(size_t in, size_t panel) { return panel * kPanelColumns * in; }
 
+/// Inputs that lie side by side: 1, 2 for bfloat16, 4 for int8.
+constexpr size_t input_group(WeightType type) { return type == WeightType::kBFloat16 ? 2 : type == WeightType::kInt8 ? 4 : 1; }
+/// `in`, rounded up to whole groups.
+constexpr size_t padded_inputs(WeightType type, size_t in) { return (in + input_group(type) - 1) / input_group(type) * input_group(type); }
+constexpr size_t weight_bytes(WeightType type) {
+  return type == WeightType::kFloat32 ? sizeof(float) : type == WeightType::kInt8 ? sizeof(int8_t) : sizeof(uint16_t);
+}
+
 /// weight: [out][in] row-major; panels: out * in values. No aliasing.
 void pack_panels16(const float* weight, size_t out, size_t in, float* panels);
 /// The same with IEEE half precision values, rounded to nearest even. Values beyond the half range become infinities: the caller checks.
 void pack_panels16_half(const float* weight, size_t out, size_t in, uint16_t* panels);
+/// bfloat16, rounded to nearest even, inputs in groups of 2. panels: out * padded_inputs(kBFloat16, in) values.
+void pack_panels16_bfloat(const float* weight, size_t out, size_t in, uint16_t* panels);
+/// int8, inputs in groups of 4, one scale an output: scale[o] = max over k of |weight[o][k]| / 127, value = weight / scale rounded to
+/// nearest even, in [-127, 127]; an output whose weights are all zero has scale 0. Weights must be finite.
+/// panels: out * padded_inputs(kInt8, in) values; scale: [out].
+void pack_panels16_int8(const float* weight, size_t out, size_t in, int8_t* panels, float* scale);
 /// The inverse of `pack_panels16`.
 void unpack_panels16(const float* panels, size_t out, size_t in, float* weight);
 
 /// IEEE 754 binary16 <-> binary32, round to nearest even, subnormals, infinities and NaNs kept. Plain C++, for packing and references.
 uint16_t half_from_float(float value);
 float float_from_half(uint16_t half);
+/// bfloat16 is the upper half of a binary32. Rounded to nearest even; NaNs stay NaNs.
+uint16_t bfloat_from_float(float value);
+float float_from_bfloat(uint16_t bfloat);
 
 }  // namespace pets::kernels

@@ -8,6 +8,8 @@ namespace pets::kernels::reference {
 
 void linear_panel(const LinearPanel& a);
 void linear_continue(const LinearContinue& a);
+void convert_strip(WeightType type, const float* x, size_t k, void* out, float* scale);
+void dot_panel(const DotPanel& a);
 void masked_panel(const MaskedPanel& a);
 void sparse_tile(const SparseTile& a);
 void scale_features(const float* x, const float* factor, size_t features, LaneMask lanes, float* y);

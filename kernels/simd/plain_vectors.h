@@ -36,6 +36,7 @@ PETS_INLINE T load_bytes(const void* p) {
 PETS_INLINE V LoadU(FloatTag, const float* p) { return load_bytes<V>(p); }
 PETS_INLINE V Load(FloatTag, const float* p) { return load_bytes<V>(p); }
 PETS_INLINE I Load(IntTag, const int32_t* p) { return load_bytes<I>(p); }
+PETS_INLINE I LoadU(IntTag, const int32_t* p) { return load_bytes<I>(p); }
 PETS_INLINE void Store(V v, FloatTag, float* p) { __builtin_memcpy(p, &v, sizeof v); }
 PETS_INLINE void StoreU(V v, FloatTag, float* p) { __builtin_memcpy(p, &v, sizeof v); }
 

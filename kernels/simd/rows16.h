@@ -173,6 +173,11 @@ PETS_INLINE Bits16 load_bits(const uint32_t* p) {
   PETS_EACH_VECTOR r.v[i] = hn::Load(IntTag(), reinterpret_cast<const int32_t*>(p) + i * vectors::kLanes);
   return r;
 }
+PETS_INLINE Bits16 load_bits_unaligned(const uint32_t* p) {
+  Bits16 r;
+  PETS_EACH_VECTOR r.v[i] = hn::LoadU(IntTag(), reinterpret_cast<const int32_t*>(p) + i * vectors::kLanes);
+  return r;
+}
 PETS_INLINE Bits16 add(const Bits16& a, const Bits16& b) {
   Bits16 r;
   PETS_EACH_VECTOR r.v[i] = hn::Add(a.v[i], b.v[i]);

@@ -1,0 +1,48 @@
+// Shared linear operator in reduced precision: strips converted once, then dot products of groups of inputs.
+//
+// bfloat16 and int8 weights lie in groups of 2 and 4 inputs (gemm/panel_layout.h), as the dot-product instructions read them
+// (vdpbf16ps, vpdpbusd, bfdot/bfmmla, sdot/smmla). The activations of a strip are converted once a site, in a format that belongs to the
+// instruction set; what the numbers mean is the same everywhere:
+//
+//   bfloat16   x rounded to nearest even; products summed in float32, in the order and with the roundings of the instruction
+//   int8       one scale a row (token), symmetric: scale[row] = max over k of |x[k][row]| / 127, q = x / scale rounded to nearest even;
+//              products are summed exactly, in integers, so every instruction set gives the same sums for the same q
+#pragma once
+
+#include "kernels/strip.h"
+
+namespace pets::kernels {
+
+/// Converts one strip [k][16] (64-byte aligned floats) for `dot_panel` of the same table. Inputs beyond k, up to a whole group, are zero.
+/// out: converted_strip_bytes(type, k), 64-byte aligned. scale: [16], int8 only. int8: a row whose largest magnitude is below 1e-36 is all
+/// zeros with scale 0; a row that holds an infinity or a NaN gets the scale NaN, so that its outputs are NaN; no row affects another.
+using ConvertStripFn = void (*)(WeightType type, const float* x, size_t k, void* out, float* scale);
+
+/// The largest of any instruction set (AVX2 multiplies int8 as 16-bit integers).
+constexpr size_t converted_strip_bytes(WeightType, size_t k) { return (k + 3) / 4 * 4 * kStripRows * 2; }
+
+/// One panel applied to `strips` converted strips:
+///   bfloat16   y[s][c][row] = init + sum over groups, ascending, of x . w
+///   int8       y[s][c][row] = fma(float(sum over k of q * w), x_scale[s][row] * w_scale[c], init)
+/// `init` as in LinearPanel: bias[s][c], or what y[s] holds where bias[s] is null. Only rows in `lanes` are written (several strips: all).
+/// A weight that `planes` (null: none; bit planes as in mask/mask.h) does not keep takes part as 0.
+struct DotPanel {
+  WeightType type = WeightType::kInt8;  ///< kBFloat16 or kInt8
+  const void* x = nullptr;              ///< strip 0 as `convert_strip` made it, 64-byte aligned
+  size_t x_stride = 0;                  ///< bytes between strips
+  const float* x_scale = nullptr;       ///< int8: [strips][16]
+  float* y = nullptr;                   ///< [width][16], 64-byte aligned
+  size_t y_stride = 0;                  ///< floats between strips
+  const void* panel = nullptr;          ///< [ceil(k / group)][width][group], 64 bytes behind it must be readable
+  const float* w_scale = nullptr;       ///< int8: [width]
+  uint32_t width = kPanelColumns;       ///< 1..16
+  size_t k = 0;                         ///< inputs, before padding; may be 0
+  const float* const* bias = nullptr;   ///< [strips], entries may be null
+  uint32_t strips = 1;
+  LaneMask lanes = kAllLanes;
+  const uint32_t* planes = nullptr;  ///< [ceil(k / 32)][16], 64-byte aligned
+  const void* prefetch = nullptr;    ///< the next panel, or null
+};
+using DotPanelFn = void (*)(const DotPanel&);
+
+}  // namespace pets::kernels

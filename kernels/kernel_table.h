@@ -17,6 +17,9 @@ namespace pets::kernels {
 
 struct KernelTable {
   Isa isa;
+  /// Inputs of a linear that one call should take at most; 0: all. Six strips of 512 inputs (192 KiB) stay in an L2 cache of 512 KiB beside
+  /// what passes through it; x would otherwise come from L3 for every panel.
+  size_t most_inputs;
   LinearPanelFn linear_panel;
   LinearContinueFn linear_continue;
   MaskedPanelFn masked_panel;

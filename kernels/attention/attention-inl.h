@@ -6,7 +6,7 @@
 
 #include "kernels/activation/exp-inl.h"
 #include "kernels/attention/attention.h"
-#include "kernels/gemm/tile-inl.h"
+#include "kernels/gemm/half_strips-inl.h"
 #include "kernels/simd/rows16.h"
 
 PETS_SIMD_BEGIN;
@@ -101,7 +101,7 @@ inline void attention_strip(const AttentionStrip& a) {
       t.k = a.head_size;
       t.bias = kNoBias;
       t.y = a.scratch + before * kStripRows;
-      tile_columns<1>(t, end - lane);
+      tile_panel(t, end - lane, 1);
     });
     const Rows16 factor = softmax_weights(a.scratch, segment.rows, a.scale);
     const RowMask mask = row_mask(lane_range(segment.lane_begin, segment.lane_end));

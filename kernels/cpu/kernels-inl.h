@@ -19,9 +19,26 @@ namespace pets::kernels::PETS_SIMD_NAMESPACE {
 extern const KernelTable kKernels;
 // One translation unit an instruction set includes this. NOLINTNEXTLINE(misc-definitions-in-headers)
 const KernelTable kKernels = {
-    PETS_SIMD_ISA,   linear_panel,    linear_continue, masked_panel, false, reference::convert_strip, reference::dot_panel, sparse_tile,
-    scale_features,  scale_bias,      add_strips,      scale_strip,  blend, broadcast_features,       layer_norm,           activate,
-    attention_strip, embedding_strip, pool_rows,
+    PETS_SIMD_ISA,
+    kVectors == 1 ? 0 : 512,
+    linear_panel,
+    linear_continue,
+    masked_panel,
+    false,
+    reference::convert_strip,
+    reference::dot_panel,
+    sparse_tile,
+    scale_features,
+    scale_bias,
+    add_strips,
+    scale_strip,
+    blend,
+    broadcast_features,
+    layer_norm,
+    activate,
+    attention_strip,
+    embedding_strip,
+    pool_rows,
 };
 
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

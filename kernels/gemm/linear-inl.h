@@ -1,6 +1,7 @@
 // linear_panel and linear_continue for one instruction set: see gemm/linear.h.
 #pragma once
 
+#include "kernels/gemm/half_strips-inl.h"
 #include "kernels/gemm/linear.h"
 #include "kernels/gemm/tile-inl.h"
 
@@ -37,7 +38,7 @@ PETS_INLINE void staged_strips(Tile t, uint32_t width, size_t k, uint32_t strips
   do {
     t.k = k - done < kStageRows ? k - done : kStageRows;
     stage_rows(done, t.k, stage);
-    tile_strips(t, width, strips);
+    tile_panel(t, width, strips);
     t.x += t.k * kStripRows;
     t.bias = nullptr;
     done += t.k;
@@ -57,7 +58,7 @@ inline void linear_panel(const LinearPanel& a) {
     t.k = a.k;
     t.prefetch = static_cast<const char*>(a.prefetch);
     t.prefetch_step = a.width * sizeof(float);
-    tile_strips(t, a.width, a.strips);
+    tile_panel(t, a.width, a.strips);
     return;
   }
   if (a.type == WeightType::kBFloat16) {
@@ -90,6 +91,7 @@ inline void linear_continue(const LinearContinue& a) {
   t.k = a.k;
   t.y = a.y;
   t.lanes = a.lanes;
+  if (a.lanes == kAllLanes) return tile_panel(t, a.width, 1);
   tile_columns<1>(t, a.width);
 }
 

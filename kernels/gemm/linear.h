@@ -13,6 +13,7 @@ namespace pets::kernels {
 /// can be laid there first, and so that a chain can be continued).
 ///
 /// x: [k][16] floats, 64-byte aligned, strip s at x + s * x_stride (floats). y: [width][16], aligned, at y + s * y_stride.
+/// `k` may be a part of the inputs: chains go on from y.
 /// panel: [k][width], element type `type`, no alignment needed; 64 bytes behind it must be readable. No aliasing.
 /// Half-precision weights are widened in registers; accumulation is always float32.
 struct LinearPanel {

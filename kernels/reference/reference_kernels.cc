@@ -4,10 +4,26 @@ namespace pets::kernels {
 
 const KernelTable& reference_kernels() {
   static constexpr KernelTable kTable = {
-      Isa::kPortable,           reference::linear_panel,    reference::linear_continue, reference::masked_panel,   true,
-      reference::convert_strip, reference::dot_panel,       reference::sparse_tile,     reference::scale_features, reference::scale_bias,
-      reference::add,           reference::scale,           reference::blend,           reference::broadcast,      reference::layer_norm,
-      reference::activate,      reference::attention_strip, reference::embedding_strip, reference::pool_rows,
+      Isa::kPortable,
+      0,
+      reference::linear_panel,
+      reference::linear_continue,
+      reference::masked_panel,
+      true,
+      reference::convert_strip,
+      reference::dot_panel,
+      reference::sparse_tile,
+      reference::scale_features,
+      reference::scale_bias,
+      reference::add,
+      reference::scale,
+      reference::blend,
+      reference::broadcast,
+      reference::layer_norm,
+      reference::activate,
+      reference::attention_strip,
+      reference::embedding_strip,
+      reference::pool_rows,
   };
   return kTable;
 }

@@ -29,6 +29,13 @@ PETS_INLINE V load_halves(const uint16_t* p) {
   const hn::Rebind<hwy::float16_t, FloatTag> half_tag;
   return hn::PromoteTo(FloatTag(), hn::LoadU(half_tag, reinterpret_cast<const hwy::float16_t*>(p)));
 }
+PETS_INLINE V load_where_negative(I words, const float* p) {
+#if HWY_TARGET == HWY_AVX2
+  return V{_mm256_maskload_ps(p, words.raw)};  // looks at the sign alone
+#else
+  return hn::MaskedLoad(hn::RebindMask(FloatTag(), hn::Lt(words, hn::Zero(IntTag()))), FloatTag(), p);
+#endif
+}
 }  // namespace highway
 namespace vectors = highway;
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

@@ -82,6 +82,8 @@ PETS_INLINE V load_halves(const uint16_t* p) {
   return BitCast(FloatTag(), scaled | special | ((h & 0x8000) << 16));
 }
 
+PETS_INLINE V load_where_negative(I words, const float* p) { return IfThenElseZero(words >> 31, LoadU(FloatTag(), p)); }
+
 // NOLINTEND(readability-identifier-naming,modernize-use-using)
 
 }  // namespace plain

@@ -218,6 +218,13 @@ PETS_INLINE Rows16 keep_where(const Bits16& words, int32_t bit, const Rows16& a)
   return r;
 }
 
+/// p[i] where the sign bit of word i is set, +0 elsewhere; what is not kept is not read. p needs no alignment.
+PETS_INLINE Rows16 load_where_negative(const Bits16& words, const float* p) {
+  Rows16 r;
+  PETS_EACH_VECTOR r.v[i] = vectors::load_where_negative(words.v[i], p + i * vectors::kLanes);
+  return r;
+}
+
 /// Asks for a cache line; any address will do.
 PETS_INLINE void prefetch_l1(const void* p) { __builtin_prefetch(p, 0, 3); }
 PETS_INLINE void prefetch_l2(const void* p) { __builtin_prefetch(p, 0, 2); }

@@ -1,5 +1,7 @@
 #include "runtime/engine/linear_site.h"
 
+#include <algorithm>
+
 #include "kernels/gemm/panel_layout.h"
 
 namespace pets::engine {
@@ -85,20 +87,46 @@ StripPlan plan_strip(const LinearSite& site, std::span<const RowSegment> segment
   return plan;
 }
 
-/// Lays each segment's own start into its rows of the tile.
-void blend_starts(const kernels::KernelTable& kernels, const LinearSite& site, std::span<const RowSegment> segments, size_t column,
-                  uint32_t width, float* tile) {
-  for (const RowSegment& segment : segments) {
-    const LinearOperators* operators = segment.task->weights.layer[site.layer].linear[site.index];
-    kernels.broadcast(start_at(chain_start(operators, *site.weights), column), width, segment.lanes, tile);
+/// Lays each segment's own start into its rows of a panel's tile, in the strips whose rows start differently.
+void blend_starts(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips,
+                  const RowGroups& groups, uint32_t strip_begin, uint32_t panel, float* tile) {
+  const size_t column = static_cast<size_t>(panel) * kPanelColumns;
+  const uint32_t width = kernels::panel_width(site.weights->out, panel);
+  for (uint32_t s = 0; s < strips; ++s) {
+    if (!plans[s].dense || !plans[s].blended) continue;
+    for (const RowSegment& segment : groups.of(strip_begin + s)) {
+      const LinearOperators* operators = segment.task->weights.layer[site.layer].linear[site.index];
+      const float* start = start_at(chain_start(operators, *site.weights), column);
+      kernels.broadcast(start, width, segment.lanes, tile + s * site.y_stride);
+    }
   }
 }
 
+/// A part of a linear's inputs. Chains wait in y between parts, so their bits are those of one pass.
+struct Inputs {
+  size_t begin = 0, count = 0;
+  bool first = true, last = true;
+};
+
+/// One call of the shared operator: whole panels, a part of the inputs.
+kernels::LinearPanel panel_call(const LinearWeights& weights, const LinearSite& site, size_t panel, const Inputs& inputs, const float* x,
+                                float* tile) {
+  kernels::LinearPanel call = weights.panel(panel);
+  const size_t element = weights.type == kernels::WeightType::kFloat32 ? sizeof(float) : sizeof(uint16_t);
+  call.panel = static_cast<const std::byte*>(call.panel) + inputs.begin * call.width * element;
+  call.k = inputs.count;
+  call.x = x + inputs.begin * kStripRows;
+  call.x_stride = site.x_stride;
+  call.y = tile;
+  call.y_stride = site.y_stride;
+  return call;
+}
+
 /// The chains of masked tasks in one panel. Neighbouring strips that one task owns whole share the masked weights.
-void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips, size_t panel,
-                 float* tile) {
+void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips, uint32_t panel,
+                 uint32_t panel_end, const Inputs& inputs, float* tile) {
   const LinearWeights& weights = *site.weights;
-  const size_t column = panel * kPanelColumns;
+  const size_t column = static_cast<size_t>(panel) * kPanelColumns;
   for (uint32_t s = 0; s < strips;) {
     uint32_t run = 1;
     for (uint32_t a = 0; a < plans[s].active_count; ++a) {
@@ -110,22 +138,49 @@ void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, co
       if (same_task(plans[s])) {
         while (s + run < strips && same_task(plans[s + run]) && plans[s + run].x == plans[s].x + run * site.x_stride) ++run;
       }
-      const kernels::LinearPanel dense = weights.panel(panel);
+      const kernels::LinearPanel dense = panel_call(weights, site, panel, inputs, plans[s].x, tile + s * site.y_stride);
       kernels::MaskedPanel call;
-      call.x = plans[s].x;
-      call.y = tile + s * site.y_stride;
+      call.x = dense.x;
+      call.y = dense.y;
       call.panel = dense.panel;
       call.type = dense.type;
       call.width = dense.width;
       call.k = dense.k;
-      call.planes = active.operators->mask + panel * kernels::bit_plane_words(weights.in);
-      call.bias = start_at(chain_start(active.operators, weights), column);
+      call.planes = active.operators->mask + static_cast<size_t>(panel) * kernels::bit_plane_words(weights.in) +
+                    kernels::bit_plane_words(inputs.begin);
+      call.bias = inputs.first ? start_at(chain_start(active.operators, weights), column) : nullptr;
       call.lanes = active.lanes;
       call.strips = run;
       call.x_stride = site.x_stride;
       call.y_stride = site.y_stride;
+      if (panel + 1 < panel_end) call.prefetch = panel_call(weights, site, panel + 1, inputs, plans[s].x, tile).panel;
       kernels.masked_panel(call);
     }
+    s += run;
+  }
+}
+
+/// The dense chains of one panel. Strips that lie one after another in memory go to the kernel together.
+void apply_dense(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips, uint32_t panel,
+                 uint32_t panel_end, const Inputs& inputs, float* tile) {
+  const LinearWeights& weights = *site.weights;
+  const size_t column = static_cast<size_t>(panel) * kPanelColumns;
+  for (uint32_t s = 0; s < strips;) {
+    if (!plans[s].dense) {
+      ++s;
+      continue;
+    }
+    const float* starts[kBlockStrips];
+    uint32_t run = 0;
+    for (; s + run < strips && plans[s + run].dense && plans[s + run].x == plans[s].x + run * site.x_stride; ++run) {
+      const bool from_tile = !inputs.first || plans[s + run].blended;
+      starts[run] = from_tile ? nullptr : start_at(plans[s + run].uniform_bias, column);
+    }
+    kernels::LinearPanel call = panel_call(weights, site, panel, inputs, plans[s].x, tile + s * site.y_stride);
+    call.bias = starts;
+    call.strips = run;
+    if (panel + 1 < panel_end) call.prefetch = panel_call(weights, site, panel + 1, inputs, plans[s].x, tile).panel;
+    kernels.linear_panel(call);
     s += run;
   }
 }
@@ -165,6 +220,18 @@ void apply_operators(const kernels::KernelTable& kernels, const LinearWeights& w
   }
 }
 
+/// What follows the chains of one panel once all inputs are in.
+void finish_panel(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips, uint32_t panel,
+                  const LinearScratch& scratch, float* tile) {
+  const uint32_t width = kernels::panel_width(site.weights->out, panel);
+  for (uint32_t s = 0; s < strips; ++s, tile += site.y_stride) {
+    if (plans[s].active_count != 0) {
+      apply_operators(kernels, *site.weights, plans[s], scratch.low_rank + s * scratch.low_rank_stride, panel, width, tile);
+    }
+    if (site.activation != kernels::Activation::kNone) kernels.activate(site.activation, tile, width, tile);
+  }
+}
+
 }  // namespace
 
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
@@ -176,46 +243,24 @@ void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, c
     scale_input(kernels, weights, site.x + s * site.x_stride, plans[s], scratch.scaled_input + s * scratch.scaled_stride);
     project_low_rank(kernels, weights, plans[s], scratch.low_rank + s * scratch.low_rank_stride, scratch.low_rank_temporary);
   }
-  for (uint32_t panel = panel_begin; panel < panel_end; ++panel) {
-    const size_t column = static_cast<size_t>(panel) * kPanelColumns;
-    const uint32_t width = kernels::panel_width(weights.out, panel);
-    float* tile = site.y + column * kStripRows;
-    for (uint32_t s = 0; s < strips; ++s) {
-      if (plans[s].dense && plans[s].blended) {
-        blend_starts(kernels, site, groups.of(strip_begin + s), column, width, tile + s * site.y_stride);
-      }
+  // Parts of equal size, whole words of mask bits.
+  const size_t most = kernels.most_inputs == 0 ? weights.in : kernels.most_inputs;
+  const size_t parts = (weights.in + most - 1) / most;
+  const size_t part = parts <= 1 ? weights.in : (weights.in / parts + 127) / 128 * 128;
+  Inputs inputs;
+  do {
+    inputs.count = std::min(part, weights.in - inputs.begin);
+    inputs.first = inputs.begin == 0;
+    inputs.last = inputs.begin + inputs.count == weights.in;
+    for (uint32_t panel = panel_begin; panel < panel_end; ++panel) {
+      float* tile = site.y + static_cast<size_t>(panel) * kPanelColumns * kStripRows;
+      if (inputs.first) blend_starts(kernels, site, plans, strips, groups, strip_begin, panel, tile);
+      apply_dense(kernels, site, plans, strips, panel, panel_end, inputs, tile);
+      apply_masks(kernels, site, plans, strips, panel, panel_end, inputs, tile);
+      if (inputs.last) finish_panel(kernels, site, plans, strips, panel, scratch, tile);
     }
-    // Strips that lie one after another in memory go to the kernel together.
-    for (uint32_t s = 0; s < strips;) {
-      if (!plans[s].dense) {
-        ++s;
-        continue;
-      }
-      const float* starts[kBlockStrips];
-      uint32_t run = 0;
-      for (; s + run < strips && plans[s + run].dense && plans[s + run].x == plans[s].x + run * site.x_stride; ++run) {
-        starts[run] = plans[s + run].blended ? nullptr : start_at(plans[s + run].uniform_bias, column);
-      }
-      kernels::LinearPanel call = weights.panel(panel);
-      call.x = plans[s].x;
-      call.x_stride = site.x_stride;
-      call.y = tile + s * site.y_stride;
-      call.y_stride = site.y_stride;
-      call.bias = starts;
-      call.strips = run;
-      call.prefetch = panel + 1 < panel_end ? weights.panel(panel + 1).panel : nullptr;
-      kernels.linear_panel(call);
-      s += run;
-    }
-    apply_masks(kernels, site, plans, strips, panel, tile);
-    for (uint32_t s = 0; s < strips; ++s) {
-      float* strip_tile = tile + s * site.y_stride;
-      if (plans[s].active_count != 0) {
-        apply_operators(kernels, weights, plans[s], scratch.low_rank + s * scratch.low_rank_stride, panel, width, strip_tile);
-      }
-      if (site.activation != kernels::Activation::kNone) kernels.activate(site.activation, strip_tile, width, strip_tile);
-    }
-  }
+    inputs.begin += inputs.count;
+  } while (!inputs.last);
 }
 
 void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, const float* x, float* y) {

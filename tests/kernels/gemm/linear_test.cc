@@ -111,6 +111,30 @@ TEST_P(LinearTest, AskingForTheNextPanelChangesNothing) {
   }
 }
 
+TEST_P(LinearTest, InputsInPartsAreTheSameAsAllAtOnce) {
+  for (size_t k : {size_t{1}, size_t{65}, size_t{127}, size_t{260}, size_t{515}}) {
+    for (uint32_t strips = 1; strips <= 7; ++strips) {
+      SCOPED_TRACE(::testing::Message() << "k " << k << " strips " << strips);
+      Random random(11 + k);
+      LinearCase c(random, k, 16, strips, WeightType::kFloat32);
+      const Floats start = c.y;
+      kernels().linear_panel(c.arguments());
+      const Floats expected = c.y;
+      std::copy(start.begin(), start.end(), c.y.begin());
+      const std::vector<const float*> none(strips, nullptr);
+      LinearPanel a = c.arguments();
+      for (size_t done = 0; done < k; done += a.k) {
+        a.k = std::min<size_t>(k - done, 100);
+        a.x = c.x.data() + done * kStripRows;
+        a.panel = c.panel.data() + done * kPanelColumns;
+        kernels().linear_panel(a);
+        a.bias = none.data();
+      }
+      EXPECT_TRUE(all_same_bits(c.y, expected));
+    }
+  }
+}
+
 TEST_P(LinearTest, ARowsBitsDependNeitherOnItsLaneNorOnItsStripNorOnOtherRows) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);

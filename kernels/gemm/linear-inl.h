@@ -27,7 +27,7 @@ PETS_INLINE Rows16 load_weights(const void* panel, size_t at) {
 }
 
 /// Weights that the tile cannot read as they are: `stage_rows(first, rows, stage)` makes rows [first, first + rows) of the panel,
-/// 16 floats each, and all strips share them. t.w and t.k are set here.
+/// 16 floats each, and all strips share them. t.w and t.k are set here; t.prefetch is as in linear_panel, t.prefetch_step bytes a row.
 template <class StageRows>
 PETS_INLINE void staged_strips(Tile t, uint32_t width, size_t k, uint32_t strips, const StageRows& stage_rows) {
   alignas(64) float stage[kStageRows * kPanelColumns];
@@ -41,6 +41,7 @@ PETS_INLINE void staged_strips(Tile t, uint32_t width, size_t k, uint32_t strips
     tile_panel(t, width, strips);
     t.x += t.k * kStripRows;
     t.bias = nullptr;
+    if (t.prefetch) t.prefetch += t.k * t.prefetch_step;
     done += t.k;
   } while (done < k);
 }
@@ -52,12 +53,12 @@ inline void linear_panel(const LinearPanel& a) {
   t.y = a.y;
   t.y_stride = a.y_stride;
   t.bias = a.bias;
+  t.prefetch = static_cast<const char*>(a.prefetch);
+  t.prefetch_step = a.width * (a.type == WeightType::kFloat32 ? sizeof(float) : sizeof(uint16_t));
   if (a.type == WeightType::kFloat32) {
     t.w = static_cast<const float*>(a.panel);
     t.w_stride = a.width;
     t.k = a.k;
-    t.prefetch = static_cast<const char*>(a.prefetch);
-    t.prefetch_step = a.width * sizeof(float);
     tile_panel(t, a.width, a.strips);
     return;
   }
@@ -74,10 +75,8 @@ inline void linear_panel(const LinearPanel& a) {
     return;
   }
   const uint16_t* half = static_cast<const uint16_t*>(a.panel);
-  const char* next = static_cast<const char*>(a.prefetch);
   staged_strips(t, a.width, a.k, a.strips, [&](size_t first, size_t rows, float* stage) {
     for (size_t k = first; k < first + rows; ++k, stage += kPanelColumns) {
-      if (next) prefetch_l2(next + k * a.width * sizeof(uint16_t));
       store(load_weights<WeightType::kFloat16>(half, k * a.width), stage);
     }
   });

@@ -92,12 +92,12 @@ void masked_panel_of(const MaskedPanel& a) {
 inline void stage_masked_rows(const MaskedPanel& a, size_t first, size_t rows, float* stage) {
   const float* w = static_cast<const float*>(a.panel) + first * a.width;
   const uint32_t* planes = a.planes + first / 32 * kPanelColumns;
-  const char* next = a.prefetch ? static_cast<const char*>(a.prefetch) + first * a.width * sizeof(float) : nullptr;
+  const uint32_t* next = a.prefetch_planes ? a.prefetch_planes + first / 32 * kPanelColumns : nullptr;
   for (size_t done = 0; done < rows; planes += kPanelColumns) {
     Bits16 keep = load_bits(planes);
+    if (next) prefetch_l2(next + done / 32 * kPanelColumns);
     for (const size_t end = rows - done < 32 ? rows : done + 32; done < end; ++done) {
       prefetch_l1(w + kAhead * kPanelColumns);
-      if (next) prefetch_l2(next + done * a.width * sizeof(float));
       store(load_where_negative(keep, w), stage);
       keep = add(keep, keep);
       w += a.width;
@@ -121,6 +121,8 @@ void masked_strips_of(const MaskedPanel& a) {
     t.y = a.y + first * a.y_stride;
     t.y_stride = a.y_stride;
     t.bias = a.bias ? starts : nullptr;
+    t.prefetch = static_cast<const char*>(a.prefetch);
+    t.prefetch_step = a.width * (kType == WeightType::kFloat32 ? sizeof(float) : sizeof(uint16_t));
     staged_strips(t, a.width, a.k, strips, [&](size_t row, size_t rows, float* stage) {
       if constexpr (kType == WeightType::kFloat32 && kVectors == 2) return stage_masked_rows(a, row, rows, stage);
       StageMasked<kType> side{a.panel, row * a.width, a.width, a.planes + row / 32 * kPanelColumns, rows, stage};

@@ -25,7 +25,8 @@ struct MaskedPanel {
   uint32_t strips = 1;
   size_t x_stride = 0;  ///< floats
   size_t y_stride = 0;
-  const void* prefetch = nullptr;  ///< the next panel, or null
+  const void* prefetch = nullptr;             ///< the next panel, or null
+  const uint32_t* prefetch_planes = nullptr;  ///< its planes, or null
 };
 using MaskedPanelFn = void (*)(const MaskedPanel&);
 

@@ -153,7 +153,10 @@ void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, co
       call.strips = run;
       call.x_stride = site.x_stride;
       call.y_stride = site.y_stride;
-      if (panel + 1 < panel_end) call.prefetch = panel_call(weights, site, panel + 1, inputs, plans[s].x, tile).panel;
+      if (panel + 1 < panel_end) {
+        call.prefetch = panel_call(weights, site, panel + 1, inputs, plans[s].x, tile).panel;
+        call.prefetch_planes = call.planes + kernels::bit_plane_words(weights.in);
+      }
       kernels.masked_panel(call);
     }
     s += run;

@@ -1,5 +1,7 @@
 #include "runtime/engine/linear_site.h"
 
+#include <algorithm>
+
 #include "kernels/gemm/panel_layout.h"
 
 namespace pets::engine {
@@ -94,10 +96,38 @@ void blend_starts(const kernels::KernelTable& kernels, const LinearSite& site, s
   }
 }
 
+/// Whether the weights are read by dot products of converted strips.
+bool reads_converted(const kernels::KernelTable& kernels, const LinearWeights& weights) {
+  return weights.type == kernels::WeightType::kInt8 || (weights.type == kernels::WeightType::kBFloat16 && kernels.bfloat16_dot);
+}
+
+/// One panel over the converted strips [first, first + run) of the call. `tile`: of the call's strip 0; lanes, planes and what to
+/// prefetch are the caller's.
+kernels::DotPanel dot_call(const LinearSite& site, const LinearScratch& scratch, size_t panel, uint32_t first, uint32_t run,
+                           const float* const* starts, float* tile) {
+  const LinearWeights& weights = *site.weights;
+  const kernels::LinearPanel dense = weights.panel(panel);
+  kernels::DotPanel call;
+  call.type = weights.type;
+  call.x = scratch.converted + first * scratch.converted_stride;
+  call.x_stride = scratch.converted_stride;
+  call.x_scale = scratch.row_scale + first * kStripRows;
+  call.y = tile + first * site.y_stride;
+  call.y_stride = site.y_stride;
+  call.panel = dense.panel;
+  call.w_scale = weights.scale == nullptr ? nullptr : weights.scale + panel * kPanelColumns;
+  call.width = dense.width;
+  call.k = dense.k;
+  call.bias = starts;
+  call.strips = run;
+  return call;
+}
+
 /// The chains of masked tasks in one panel. Neighbouring strips that one task owns whole share the masked weights.
 void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips, size_t panel,
-                 float* tile) {
+                 const LinearScratch& scratch, float* tile) {
   const LinearWeights& weights = *site.weights;
+  const bool converted = reads_converted(kernels, weights);
   const size_t column = panel * kPanelColumns;
   for (uint32_t s = 0; s < strips;) {
     uint32_t run = 1;
@@ -108,7 +138,19 @@ void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, co
         return plan.active_count == 1 && plan.active[0].operators == active.operators && plan.active[0].lanes == kernels::kAllLanes;
       };
       if (same_task(plans[s])) {
-        while (s + run < strips && same_task(plans[s + run]) && plans[s + run].x == plans[s].x + run * site.x_stride) ++run;
+        const auto next_to = [&](const StripPlan& plan) { return converted || plan.x == plans[s].x + run * site.x_stride; };
+        while (s + run < strips && same_task(plans[s + run]) && next_to(plans[s + run])) ++run;
+      }
+      const uint32_t* planes = active.operators->mask + panel * kernels::bit_plane_words(weights.in);
+      const float* start = start_at(chain_start(active.operators, weights), column);
+      if (converted) {
+        const float* starts[kBlockStrips];
+        std::fill_n(starts, run, start);
+        kernels::DotPanel call = dot_call(site, scratch, panel, s, run, starts, tile);
+        call.planes = planes;
+        call.lanes = active.lanes;
+        kernels.dot_panel(call);
+        continue;
       }
       const kernels::LinearPanel dense = weights.panel(panel);
       kernels::MaskedPanel call;
@@ -118,8 +160,8 @@ void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, co
       call.type = dense.type;
       call.width = dense.width;
       call.k = dense.k;
-      call.planes = active.operators->mask + panel * kernels::bit_plane_words(weights.in);
-      call.bias = start_at(chain_start(active.operators, weights), column);
+      call.planes = planes;
+      call.bias = start;
       call.lanes = active.lanes;
       call.strips = run;
       call.x_stride = site.x_stride;
@@ -170,11 +212,16 @@ void apply_operators(const kernels::KernelTable& kernels, const LinearWeights& w
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
                   uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch) {
   const LinearWeights& weights = *site.weights;
+  const bool converted = reads_converted(kernels, weights);
   StripPlan plans[kBlockStrips];
   for (uint32_t s = 0; s < strips; ++s) {
     plans[s] = plan_strip(site, groups.of(strip_begin + s));
     scale_input(kernels, weights, site.x + s * site.x_stride, plans[s], scratch.scaled_input + s * scratch.scaled_stride);
     project_low_rank(kernels, weights, plans[s], scratch.low_rank + s * scratch.low_rank_stride, scratch.low_rank_temporary);
+    if (converted) {
+      kernels.convert_strip(weights.type, plans[s].x, weights.in, scratch.converted + s * scratch.converted_stride,
+                            scratch.row_scale + s * kStripRows);
+    }
   }
   for (uint32_t panel = panel_begin; panel < panel_end; ++panel) {
     const size_t column = static_cast<size_t>(panel) * kPanelColumns;
@@ -193,21 +240,29 @@ void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, c
       }
       const float* starts[kBlockStrips];
       uint32_t run = 0;
-      for (; s + run < strips && plans[s + run].dense && plans[s + run].x == plans[s].x + run * site.x_stride; ++run) {
+      const auto next_to = [&](const StripPlan& plan) { return converted || plan.x == plans[s].x + run * site.x_stride; };
+      for (; s + run < strips && plans[s + run].dense && next_to(plans[s + run]); ++run) {
         starts[run] = plans[s + run].blended ? nullptr : start_at(plans[s + run].uniform_bias, column);
       }
-      kernels::LinearPanel call = weights.panel(panel);
-      call.x = plans[s].x;
-      call.x_stride = site.x_stride;
-      call.y = tile + s * site.y_stride;
-      call.y_stride = site.y_stride;
-      call.bias = starts;
-      call.strips = run;
-      call.prefetch = panel + 1 < panel_end ? weights.panel(panel + 1).panel : nullptr;
-      kernels.linear_panel(call);
+      const void* prefetch = panel + 1 < panel_end ? weights.panel(panel + 1).panel : nullptr;
+      if (converted) {
+        kernels::DotPanel call = dot_call(site, scratch, panel, s, run, starts, tile);
+        call.prefetch = prefetch;
+        kernels.dot_panel(call);
+      } else {
+        kernels::LinearPanel call = weights.panel(panel);
+        call.x = plans[s].x;
+        call.x_stride = site.x_stride;
+        call.y = tile + s * site.y_stride;
+        call.y_stride = site.y_stride;
+        call.bias = starts;
+        call.strips = run;
+        call.prefetch = prefetch;
+        kernels.linear_panel(call);
+      }
       s += run;
     }
-    apply_masks(kernels, site, plans, strips, panel, tile);
+    apply_masks(kernels, site, plans, strips, panel, scratch, tile);
     for (uint32_t s = 0; s < strips; ++s) {
       float* strip_tile = tile + s * site.y_stride;
       if (plans[s].active_count != 0) {

@@ -1,6 +1,7 @@
 // The shared linear operator of a site together with every task's PET operators there, in one pass over the output.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
@@ -22,6 +23,10 @@ struct LinearScratch {
   float* low_rank = nullptr;            ///< [kBlockStrips][rank][16]
   float* low_rank_temporary = nullptr;  ///< [rank][16]
   size_t low_rank_stride = 0;
+  // Where the base's weights are read by dot products: the strips of a call as `convert_strip` made them.
+  std::byte* converted = nullptr;  ///< [kBlockStrips][converted_strip_bytes of the widest in]
+  size_t converted_stride = 0;     ///< bytes a strip
+  float* row_scale = nullptr;      ///< [kBlockStrips][16]
 };
 
 /// One linear site of one layer over a range of strips.
@@ -38,7 +43,8 @@ struct LinearSite {
 
 /// Y = s_out * [ X'(W o M + S) + (X'A) B ] + b, activation(Y), for strips [strip_begin, strip_begin + strips), strips <= kBlockStrips, and
 /// the weight panels [panel_begin, panel_end). Every output is one chain (bias, dense, low rank, sparse), so that neither the block, nor
-/// the panel range, nor the mix of tasks changes a bit. x and y must not overlap.
+/// the panel range, nor the mix of tasks changes a bit. x and y must not overlap. int8 weights, and bfloat16 weights where the instruction
+/// set has dot products for them, are applied to X' converted strip by strip; all operators but the mask read X' in float32.
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
                   uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch);
 

@@ -16,7 +16,7 @@ struct MixedBatchOptions {
   double sigma = 0;      ///< of the length; 0: all equal
   uint32_t threads = 0;
   uint32_t rounds = 9;
-  bool half = false;  ///< fp16 storage of the base
+  converter::Precision precision = converter::Precision::kFloat32;  ///< of the base
   uint64_t seed = 1;
 };
 

@@ -19,7 +19,10 @@ int main(int argc, char** argv) {
   mixed_batch->add_option("--sigma", mixed.sigma, "standard deviation of the length")->capture_default_str();
   mixed_batch->add_option("--threads", mixed.threads, "workers; 0: all processors")->capture_default_str();
   mixed_batch->add_option("--rounds", mixed.rounds, "interleaved rounds")->check(CLI::Range(1, 1000))->capture_default_str();
-  mixed_batch->add_flag("--half", mixed.half, "fp16 storage of the base");
+  std::string precision = "fp32";
+  mixed_batch->add_option("--precision", precision, "of the base's linear weights")
+      ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
+      ->capture_default_str();
   mixed_batch->add_option("--seed", mixed.seed, "of weights and tokens")->capture_default_str();
 
   LoadTimeOptions load;
@@ -32,5 +35,6 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  pets::converter::parse_precision(precision, &mixed.precision);
   return mixed_batch->parsed() ? run_mixed_batch(mixed) : run_load_time(load);
 }

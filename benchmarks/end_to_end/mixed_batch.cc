@@ -92,8 +92,7 @@ int run_mixed_batch(const MixedBatchOptions& options) {
     Variant mix{fmt::format("{} mixed tasks, all types", options.tasks), {}, {}, {}, {}};
     for (uint32_t i = 0; i < options.tasks; ++i) mix.task_of_group.push_back(variants[1 + i % std::size(kinds)].task_of_group[i]);
     variants.push_back(std::move(mix));
-    testing_util::write_random_bundle(file.path(), base, tasks,
-                                      options.half ? converter::Precision::kFloat16 : converter::Precision::kFloat32);
+    testing_util::write_random_bundle(file.path(), base, tasks, options.precision);
   }
 
   auto model = Model::load(file.c_str());
@@ -151,7 +150,7 @@ int run_mixed_batch(const MixedBatchOptions& options) {
     }
   }
   fmt::print("{} shape, {} packed tokens, {} queries, {} threads, {}, {}, FMA peak {:.0f} GFLOP/s (median of {} rounds), seed {}\n\n",
-             options.shape, tokens, ids.size(), (*session)->threads(), (*model)->isa(), options.half ? "fp16 storage" : "fp32",
+             options.shape, tokens, ids.size(), (*session)->threads(), (*model)->isa(), converter::precision_name(options.precision),
              median(peaks), options.rounds, options.seed);
   fmt::print("| batch | ms | tokens/s | share of FMA peak | base time / time |\n|---|---|---|---|---|\n");
   for (const Variant& variant : variants) {

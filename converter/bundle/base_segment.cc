@@ -34,7 +34,7 @@ class BaseSegmentWriter {
     layers_.resize(base_.encoder.size());
     for (size_t i = 0; i < base_.encoder.size(); ++i) PETS_RETURN_IF_ERROR(add_layer(static_cast<uint32_t>(i)));
     // The pooler stays in float32: it runs on one row a query, so half the bytes would buy nothing and cost a third of the drift.
-    if (base_.pooler) pooler_ = {add_panels(builder_, base_.pooler->weight), add_vector(builder_, base_.pooler->bias)};
+    if (base_.pooler) pooler_ = {add_panels(builder_, base_.pooler->weight), add_vector(builder_, base_.pooler->bias), {}};
     if (base_.has_tokenizer) {
       const tokenizer::WordPieceArrays arrays = tokenizer::build_arrays(base_.tokenizer.tables.vocabulary);
       vocabulary_bytes_ = builder_.add(std::span<const uint8_t>(arrays.bytes), schema::DataType::kUInt8, {arrays.bytes.size()});
@@ -59,11 +59,7 @@ class BaseSegmentWriter {
   }
 
   Status add_linear(const LinearWeights& linear, Site site, LinearHandles* handles) {
-    if (precision_ == Precision::kFloat16) {
-      PETS_ASSIGN_OR_RETURN(handles->weight, add_half_panels(builder_, linear.weight, base_.source + ": " + schema::site_name(site)));
-    } else {
-      handles->weight = add_panels(builder_, linear.weight);
-    }
+    PETS_RETURN_IF_ERROR(add_base_weight(builder_, linear.weight, precision_, base_.source + ": " + schema::site_name(site), handles));
     handles->bias = add_vector(builder_, linear.bias);
     return {};
   }
@@ -74,7 +70,8 @@ class BaseSegmentWriter {
   flatbuffers::Offset<schema::Linear> describe(const LinearHandles& linear) {
     const auto weight = builder_.describe(linear.weight);
     const auto bias = builder_.describe(linear.bias);
-    return schema::CreateLinear(builder_.metadata(), weight, bias);
+    const auto scale = linear.scale ? builder_.describe(*linear.scale) : flatbuffers::Offset<schema::Tensor>();
+    return schema::CreateLinear(builder_.metadata(), weight, bias, scale);
   }
   flatbuffers::Offset<schema::Norm> describe(const NormHandles& norm) {
     const auto gamma = builder_.describe(norm.gamma);

@@ -19,21 +19,29 @@ class BaseUnpacker {
   }
   Matrix table(const schema::Tensor& tensor) const { return {tensor.shape()->Get(0), tensor.shape()->Get(1), vector(tensor)}; }
 
-  Matrix panels(const schema::Tensor& tensor) const {
-    Matrix matrix{tensor.shape()->Get(0), tensor.shape()->Get(1), {}};
-    matrix.values.resize(matrix.rows * matrix.columns);
-    if (tensor.dtype() == schema::DataType::kFloat32) {
-      kernels::unpack_panels16(tensor_as<float>(&tensor, segment_), matrix.rows, matrix.columns, matrix.values.data());
-      return matrix;
+  /// The weight of a linear in whatever precision it is stored, widened.
+  Matrix weight(const schema::Linear& linear) const {
+    const schema::Tensor& tensor = *linear.weight();
+    switch (precision_of(tensor.dtype())) {
+      case Precision::kFloat16:
+        return widened(tensor, kernels::WeightType::kFloat16, [values = tensor_as<uint16_t>(&tensor, segment_)](uint64_t, size_t at) {
+          return kernels::float_from_half(values[at]);
+        });
+      case Precision::kBFloat16:
+        return widened(tensor, kernels::WeightType::kBFloat16, [values = tensor_as<uint16_t>(&tensor, segment_)](uint64_t, size_t at) {
+          return kernels::float_from_bfloat(values[at]);
+        });
+      case Precision::kInt8:
+        return widened(tensor, kernels::WeightType::kInt8,
+                       [values = tensor_as<int8_t>(&tensor, segment_), scale = tensor_as<float>(linear.scale(), segment_)](
+                           uint64_t out, size_t at) { return static_cast<float>(values[at]) * scale[out]; });
+      case Precision::kFloat32:
+        break;
     }
-    const auto* halves = tensor_as<uint16_t>(&tensor, segment_);
-    std::vector<float> widened(matrix.values.size());
-    for (size_t i = 0; i < widened.size(); ++i) widened[i] = kernels::float_from_half(halves[i]);
-    kernels::unpack_panels16(widened.data(), matrix.rows, matrix.columns, matrix.values.data());
-    return matrix;
+    return float_panels(tensor);
   }
 
-  LinearWeights linear(const schema::Linear& linear) const { return {panels(*linear.weight()), vector(*linear.bias())}; }
+  LinearWeights linear(const schema::Linear& linear) const { return {weight(linear), vector(*linear.bias())}; }
   NormWeights norm(const schema::Norm& norm) const { return {vector(*norm.gamma()), vector(*norm.beta())}; }
 
   LayerWeights layer(const schema::Layer& layer) const {
@@ -67,6 +75,30 @@ class BaseUnpacker {
   }
 
  private:
+  Matrix float_panels(const schema::Tensor& tensor) const {
+    Matrix matrix{tensor.shape()->Get(0), tensor.shape()->Get(1), {}};
+    matrix.values.resize(matrix.rows * matrix.columns);
+    kernels::unpack_panels16(tensor_as<float>(&tensor, segment_), matrix.rows, matrix.columns, matrix.values.data());
+    return matrix;
+  }
+
+  /// `value_at(output, index among the panels' values)` for every weight.
+  template <typename ValueAt>
+  static Matrix widened(const schema::Tensor& tensor, kernels::WeightType type, const ValueAt& value_at) {
+    Matrix matrix{tensor.shape()->Get(0), tensor.shape()->Get(1), {}};
+    matrix.values.resize(matrix.rows * matrix.columns);
+    const size_t group = kernels::input_group(type), padded = kernels::padded_inputs(type, matrix.columns);
+    for (uint64_t out = 0; out < matrix.rows; ++out) {
+      const size_t panel = out / kernels::kPanelColumns, column = out % kernels::kPanelColumns;
+      const size_t first = kernels::panel_offset(padded, panel), width = kernels::panel_width(matrix.rows, panel);
+      for (uint64_t in = 0; in < matrix.columns; ++in) {
+        const size_t at = first + (in / group * width + column) * group + in % group;
+        matrix.values[out * matrix.columns + in] = value_at(out, at);
+      }
+    }
+    return matrix;
+  }
+
   std::span<const std::byte> segment_;
 };
 
@@ -105,7 +137,7 @@ BaseModel base_of_bundle(const bundle::BundleFile& file) {
 
 Precision precision_of_bundle(const bundle::BundleFile& file) {
   const schema::Tensor& weight = *file.base().base->encoder()->Get(0)->query()->weight();
-  return weight.dtype() == schema::DataType::kFloat16 ? Precision::kFloat16 : Precision::kFloat32;
+  return precision_of(weight.dtype());
 }
 
 }  // namespace pets::converter

@@ -7,10 +7,11 @@
 
 namespace pets::converter {
 
-/// Exact for a bundle of precision fp32; weights stored as fp16 are widened. Not in a bundle, hence empty: id2label, problem_type.
+/// Exact for a bundle of precision fp32; weights in another are widened: what the engine computes with, not what was packed. Not in a
+/// bundle, hence empty: id2label, problem_type.
 BaseModel base_of_bundle(const bundle::BundleFile& file);
 
-/// How the base's linear weights are stored.
+/// How the linear weights of the base's layers are stored.
 Precision precision_of_bundle(const bundle::BundleFile& file);
 
 }  // namespace pets::converter

@@ -6,15 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "converter/bundle/precision.h"
 #include "converter/files/temporary_file.h"
 #include "converter/model/base_model.h"
 #include "converter/model/operators.h"
 #include "pets/status.h"
 
 namespace pets::converter {
-
-/// How the base's linear weights are stored (PETs stay as trained).
-enum class Precision { kFloat32, kFloat16 };
 
 /// A golden query and what the engine answered at packing.
 struct Golden {
@@ -34,7 +32,7 @@ struct SegmentImage {
 /// Tokens of a task that names no max_length: the smaller of the tokenizer's model_max_length and the base's positions.
 uint32_t default_max_length(const BaseModel& base);
 
-/// Half precision refuses weights beyond its range, by name.
+/// Reduced precisions refuse weights that they cannot hold, by name: those beyond the range of fp16 and bf16, and what is not finite.
 Result<SegmentImage> make_base_segment(const BaseModel& base, Precision precision);
 /// `task` must have passed check_task; `precision` is that of the base which answered the goldens.
 Result<SegmentImage> make_task_segment(const BaseModel& base, const PetTask& task, const std::vector<Golden>& goldens,

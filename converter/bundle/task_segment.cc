@@ -228,9 +228,8 @@ class TaskSegmentWriter {
     std::vector<Offset<schema::GoldenExample>> goldens;
     for (const Golden& golden : goldens_) goldens.push_back(describe(golden));
     const auto golden_vector = metadata().CreateVector(goldens);
-    const schema::DataType stored = precision_ == Precision::kFloat16 ? schema::DataType::kFloat16 : schema::DataType::kFloat32;
     metadata().Finish(schema::CreateTask(metadata(), name, fingerprint, source, task_.max_length, operator_vector, head, golden_vector,
-                                         goldens_.empty() ? schema::DataType::kUnknown : stored));
+                                         goldens_.empty() ? schema::DataType::kUnknown : data_type_of(precision_)));
   }
 
   const BaseModel& base_;

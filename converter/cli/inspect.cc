@@ -44,7 +44,7 @@ OrderedJson describe_base(const bundle::BundleFile& file) {
   OrderedJson json;
   json["source"] = base.source()->str();
   json["architecture"] = base.architecture()->str();
-  json["precision"] = precision_of_bundle(file) == Precision::kFloat16 ? "fp16" : "fp32";
+  json["precision"] = precision_name(precision_of_bundle(file));
   json["hidden"] = base.hidden();
   json["layers"] = base.layers();
   json["heads"] = base.heads();

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "converter/bundle/precision.h"
 #include "converter/cli/console.h"
 #include "converter/cli/inspect.h"
 #include "converter/cli/pack.h"
@@ -88,7 +89,8 @@ class CommandLine {
     command->add_option("MANIFEST", pack_.manifest, "the YAML file that names base and tasks")->required();
     command->add_option("-o,--output", pack_.output, "the bundle to write")->required()->check(check_not_empty)->type_name("OUT.pets");
     command->add_option("--target", target_, "where the bundle will run: cpu")->check(CLI::IsMember({"cpu", "cuda"}))->type_name("NAME");
-    command->add_option("--precision", precision_, "of the base's linear weights: fp32 or fp16; beats the manifest")
+    command
+        ->add_option("--precision", precision_, "of the linear weights of the base's layers: fp32, fp16, bf16 or int8; beats the manifest")
         ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
         ->type_name("NAME");
     command->add_option("--calibration", pack_.calibration, "texts, one a line, on which to measure what reduced precision changes")
@@ -135,13 +137,7 @@ class CommandLine {
   bool run_pack(Console& console) {
     if (target_ != "cpu") console.error("--target " + target_ + " is not supported yet; this version packs for cpu");
     Precision precision = Precision::kFloat32;
-    if (!precision_.empty()) {
-      if (parse_precision(precision_, &precision)) {
-        pack_.precision = precision;
-      } else {
-        console.error("--precision " + precision_ + " is not supported yet; this version knows fp32 and fp16");
-      }
-    }
+    if (parse_precision(precision_, &precision)) pack_.precision = precision;
     return console.errors() == 0 && pack(pack_, console);
   }
 

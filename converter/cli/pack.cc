@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
 #include "converter/bundle/bundle_base.h"
 #include "converter/check/drift.h"
+#include "converter/check/drift_report.h"
 #include "converter/check/golden_queries.h"
 #include "converter/check/model_runner.h"
 #include "converter/manifest/task_loader.h"
@@ -126,8 +128,9 @@ Status check_output(const std::string& output, const Manifest& manifest, const s
   return {};
 }
 
-/// Reports what half precision changes, task by task; an error where a task drifts too far.
-Status check_drift(const PackOptions& options, const BaseModel& base, const Packer& packer, ModelRunner& reduced, Console& console) {
+/// Reports what reduced precision changes, task by task; an error where a task drifts too far.
+Status check_drift(const PackOptions& options, const BaseModel& base, Precision precision, const Packer& packer, ModelRunner& reduced,
+                   Console& console) {
   std::vector<std::string> calibration;
   if (!options.calibration.empty()) {
     PETS_ASSIGN_OR_RETURN(calibration, read_calibration(options.calibration));
@@ -136,21 +139,19 @@ Status check_drift(const PackOptions& options, const BaseModel& base, const Pack
   PETS_ASSIGN_OR_RETURN(const SegmentImage exact, make_base_segment(base, Precision::kFloat32));
   PETS_ASSIGN_OR_RETURN(const TemporaryFile file, packer.stage(&exact));
   PETS_ASSIGN_OR_RETURN(ModelRunner reference, ModelRunner::open(file.path()));
-  PETS_ASSIGN_OR_RETURN(const auto drifts, measure_drift(reference, reduced, calibration, base.vocabulary, console));
-  std::string worst;
-  double worst_drift = options.max_drift;
-  for (const TaskDrift& drift : drifts) {
-    const std::string flips = drift.decisions == 0 ? "" : fmt::format(", {} of {} labels flipped", drift.flips, drift.decisions);
-    console.note(fmt::format("task '{}': fp16 changes logits by {:.3g} at most, {:.3g} of the largest{}", drift.task, drift.largest_change,
-                             drift.relative(), flips));
-    if (drift.relative() > worst_drift) {
-      worst_drift = drift.relative();
-      worst = drift.task;
-    }
-  }
-  if (worst.empty()) return {};
-  return Status::error(ErrorCode::kInvalidArgument, "task '%s' drifts by %.3g of its largest logit, more than --max-drift %.3g",
-                       worst.c_str(), worst_drift, options.max_drift);
+  PETS_ASSIGN_OR_RETURN(auto drifts, measure_drift(reference, reduced, calibration, base.vocabulary, console));
+  if (drifts.empty()) return {};
+  sort_by_drift(drifts);
+  console.note(fmt::format("what {} changes beside fp32, on the golden queries and {} calibration texts, most first:",
+                           precision_name(precision), calibration.size()));
+  for (const std::string& line : drift_table(drifts)) console.note(line);
+  const TaskDrift& worst = drifts.front();
+  if (worst.relative() <= options.max_drift) return {};
+  const auto over = std::count_if(drifts.begin(), drifts.end(), [&](const TaskDrift& d) { return d.relative() > options.max_drift; });
+  return Status::error(ErrorCode::kInvalidArgument,
+                       "task '%s' drifts by %.3g of its largest logit in %s, more than --max-drift %.3g; %zu of %zu tasks do",
+                       worst.task.c_str(), worst.relative(), std::string(precision_name(precision)).c_str(), options.max_drift,
+                       static_cast<size_t>(over), drifts.size());
 }
 
 Status pack_tasks(const PackOptions& options, const BaseModel& base, Precision precision, Packer& packer, Console& console) {
@@ -158,7 +159,7 @@ Status pack_tasks(const PackOptions& options, const BaseModel& base, Precision p
   {
     PETS_ASSIGN_OR_RETURN(const TemporaryFile file, packer.stage(&segment));
     PETS_ASSIGN_OR_RETURN(ModelRunner runner, ModelRunner::open(file.path()));
-    if (precision != Precision::kFloat32) PETS_RETURN_IF_ERROR(check_drift(options, base, packer, runner, console));
+    if (precision != Precision::kFloat32) PETS_RETURN_IF_ERROR(check_drift(options, base, precision, packer, runner, console));
     if (!packer.answer_goldens(runner)) return {};  // reported already
   }
   return packer.finish(&segment);

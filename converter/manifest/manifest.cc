@@ -65,9 +65,7 @@ class ManifestReader {
     std::string precision = "fp32";
     PETS_RETURN_IF_ERROR(base.read("precision", &precision));
     if (!parse_precision(precision, &manifest_.base.precision)) {
-      const bool planned = precision == "bf16" || precision == "int8";
-      return base.error("precision", planned ? precision + " is not supported yet; use fp32 or fp16"
-                                             : "expected fp32 or fp16, found " + in_quotes(precision));
+      return base.error("precision", "expected " + std::string(kPrecisionList) + ", found " + in_quotes(precision));
     }
     return {};
   }
@@ -182,12 +180,6 @@ class ManifestReader {
 }  // namespace
 
 std::string_view pet_format_name(PetFormat format) { return kFormats[static_cast<size_t>(format)]; }
-
-bool parse_precision(std::string_view name, Precision* precision) {
-  if (name != "fp32" && name != "fp16") return false;
-  *precision = name == "fp32" ? Precision::kFloat32 : Precision::kFloat16;
-  return true;
-}
 
 Result<Manifest> parse_manifest(std::string_view text, const std::string& path) {
   ManifestReader reader(path);

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "converter/bundle/bundle_writer.h"
+#include "converter/bundle/precision.h"
 #include "converter/model/names.h"
 #include "converter/readers.h"
 #include "pets/status.h"
@@ -44,8 +44,5 @@ struct Manifest {
 Result<Manifest> read_manifest(const std::string& path);
 /// The same over text in memory; `path` gives the folder and serves for messages.
 Result<Manifest> parse_manifest(std::string_view text, const std::string& path);
-
-/// "fp32", "fp16": the names of the manifest and of --precision. False for any other.
-bool parse_precision(std::string_view name, Precision* precision);
 
 }  // namespace pets::converter

@@ -19,11 +19,22 @@ inline constexpr struct RowBits {
   constexpr const int32_t& operator[](uint32_t i) const { return bit[i]; }
 } kRowBits;
 
+/// Row `row` of a block that begins at an even k; `at` is k * width. bfloat16: the even input of a pair is the low half of a word.
+template <WeightType kType>
+PETS_INLINE Rows16 load_row(const void* panel, size_t at, size_t width, uint32_t row) {
+  if constexpr (kType != WeightType::kBFloat16) {
+    return load_weights<kType>(panel, at);
+  } else {
+    const Bits16 words = load_bits_unaligned(static_cast<const uint32_t*>(panel) + (at - row % 2 * width) / 2);
+    return row % 2 == 0 ? floats(shift_left<16>(words)) : floats(bit_and(words, static_cast<int32_t>(0xFFFF0000)));
+  }
+}
+
 /// Stages one row of 16 weights a step, those that their mask keeps, the others as +0.
 template <WeightType kType>
 struct StageMasked {
   const void* panel;
-  size_t at;  ///< the row's first value in the panel
+  size_t at;  ///< the row's k times the width
   size_t width;
   const uint32_t* planes;  ///< of the next 32 rows
   size_t left;             ///< rows still to stage
@@ -39,7 +50,7 @@ struct StageMasked {
       planes += kPanelColumns;
     }
     // Bits come from a table: a load that is broadcast costs nothing on the ports of the multiplications, a register that is does.
-    store(keep_where(keep, kRowBits[row % 32], load_weights<kType>(panel, at)), to);
+    store(keep_where(keep, kRowBits[row % 32], load_row<kType>(panel, at, width, row)), to);
     ++row;
     at += width;
     to += kPanelColumns;
@@ -131,16 +142,20 @@ void masked_strips_of(const MaskedPanel& a) {
   }
 }
 
-inline void masked_panel(const MaskedPanel& a) {
+template <WeightType kType>
+void masked_panels_of(const MaskedPanel& a) {
   // Two registers a strip: staging first leaves the tile its order and costs less than what it does beside a tile.
-  if (a.strips > 1 || (kVectors == 2 && a.lanes == kAllLanes)) {
-    a.type == WeightType::kFloat32 ? masked_strips_of<WeightType::kFloat32>(a) : masked_strips_of<WeightType::kFloat16>(a);
-    return;
-  }
+  const bool stage_first = a.strips > 1 || (kVectors == 2 && a.lanes == kAllLanes);
+  stage_first ? masked_strips_of<kType>(a) : masked_panel_of<kType>(a);
+}
+
+inline void masked_panel(const MaskedPanel& a) {
   if (a.type == WeightType::kFloat32) {
-    masked_panel_of<WeightType::kFloat32>(a);
+    masked_panels_of<WeightType::kFloat32>(a);
+  } else if (a.type == WeightType::kBFloat16) {
+    masked_panels_of<WeightType::kBFloat16>(a);
   } else {
-    masked_panel_of<WeightType::kFloat16>(a);
+    masked_panels_of<WeightType::kFloat16>(a);
   }
 }
 

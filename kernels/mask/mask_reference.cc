@@ -11,8 +11,10 @@ void masked_panel(const MaskedPanel& a) {
     const bool keep = (a.planes[k / 32 * kPanelColumns + c] >> (31 - k % 32) & 1) != 0;
     if (!keep) return 0.0f;
     const size_t i = k * a.width + c;
-    return a.type == WeightType::kFloat32 ? static_cast<const float*>(a.panel)[i]
-                                          : float_from_half(static_cast<const uint16_t*>(a.panel)[i]);
+    if (a.type == WeightType::kFloat32) return static_cast<const float*>(a.panel)[i];
+    const auto* words = static_cast<const uint16_t*>(a.panel);
+    if (a.type == WeightType::kBFloat16) return float_from_bfloat(words[(k / 2 * a.width + c) * 2 + k % 2]);
+    return float_from_half(words[i]);
   };
   for (uint32_t strip = 0; strip < a.strips; ++strip) {
     const float* x = a.x + strip * a.x_stride;

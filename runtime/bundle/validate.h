@@ -35,7 +35,7 @@ Status validate_task(const SegmentContext& context, std::string_view name, std::
 Status validate_operators(SegmentChecker& checker, const schema::Task& task, const Dimensions* dimensions);
 Status validate_head(SegmentChecker& checker, const schema::Head* head, const Dimensions* dimensions);
 
-/// A dense layer with its bias.
+/// A dense layer with its bias. The scale of an int8 layer is the caller's to check; any other layer has none.
 Status validate_linear(SegmentChecker& checker, const schema::Linear* linear, const TensorName& weight, const TensorName& bias,
                        const TensorSpec& spec);
 

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <utility>
 
 #include "runtime/bundle/text.h"
 #include "runtime/bundle/validate.h"
@@ -51,10 +52,40 @@ Status check_sizes(const SegmentChecker& checker, const schema::Base& base) {
   return {};
 }
 
+/// A linear of the layers. Its values, scales included, are covered by checksums: to look at them would cost a pass over the base.
 Status check_linear(SegmentChecker& checker, const schema::Linear* linear, SiteKind kind, uint32_t layer, const Dimensions& dimensions) {
   const LinearShape shape = linear_shape(kind, &dimensions);
   const schema::Site site{kind, layer};
-  return validate_linear(checker, linear, {site, ".weight"}, {site, ".bias"}, base_matrix_spec(shape.out, shape.in));
+  PETS_RETURN_IF_ERROR(validate_linear(checker, linear, {site, ".weight"}, {site, ".bias"}, base_matrix_spec(shape.out, shape.in)));
+  if (linear->weight()->dtype() != schema::DataType::kInt8) return {};
+  return checker.check(linear->scale(), {site, ".scale"}, vector_spec(shape.out));
+}
+
+/// The precision of a base is one word: all its layers' linears have one type (the pooler is float32 in every precision).
+Status check_one_type(const SegmentChecker& checker, const schema::Base& base) {
+  const schema::DataType expected = base.encoder()->Get(0)->query()->weight()->dtype();
+  for (uint32_t i = 0; i < base.encoder()->size(); ++i) {
+    const schema::Layer& layer = *base.encoder()->Get(i);
+    const std::pair<const schema::Linear*, SiteKind> linears[] = {{layer.query(), SiteKind::kAttentionQuery},
+                                                                  {layer.key(), SiteKind::kAttentionKey},
+                                                                  {layer.value(), SiteKind::kAttentionValue},
+                                                                  {layer.attention_output(), SiteKind::kAttentionOutput},
+                                                                  {layer.up(), SiteKind::kFfnUp},
+                                                                  {layer.down(), SiteKind::kFfnDown}};
+    for (const auto& [linear, kind] : linears) {
+      const schema::DataType found = linear->weight()->dtype();
+      if (found == expected) continue;
+      return checker.error(ErrorCode::kUnsupported, "tensor %s has data type %s, those before it %s: layers in several precisions",
+                           to_string({{kind, i}, ".weight"}).c_str(), type_name(found), type_name(expected));
+    }
+  }
+  return {};
+}
+
+Status check_pooler(SegmentChecker& checker, const schema::Linear* pooler, uint64_t hidden) {
+  if (pooler == nullptr) return {};
+  const schema::Site site{SiteKind::kPooler, 0};
+  return validate_linear(checker, pooler, {site, ".weight"}, {site, ".bias"}, pooler_spec(hidden));
 }
 
 Status check_norm(SegmentChecker& checker, const schema::Norm* norm, SiteKind kind, uint32_t layer, uint64_t hidden) {
@@ -126,7 +157,8 @@ Status check_structure(SegmentChecker& checker, const schema::Base& base, std::s
   const uint32_t found = base.encoder() == nullptr ? 0 : base.encoder()->size();
   if (found != base.layers()) return checker.error(ErrorCode::kDamaged, "expected %u layers, found %u", base.layers(), found);
   for (uint32_t i = 0; i < found; ++i) PETS_RETURN_IF_ERROR(check_layer(checker, base.encoder()->Get(i), i, *dimensions));
-  if (base.pooler() != nullptr) PETS_RETURN_IF_ERROR(check_linear(checker, base.pooler(), SiteKind::kPooler, 0, *dimensions));
+  PETS_RETURN_IF_ERROR(check_one_type(checker, base));
+  PETS_RETURN_IF_ERROR(check_pooler(checker, base.pooler(), dimensions->hidden));
   if (base.tokenizer() != nullptr) PETS_RETURN_IF_ERROR(check_tokenizer(checker, *base.tokenizer()));
   return checker.check_no_overlap();
 }
@@ -146,6 +178,11 @@ bool is_text(const flatbuffers::String* text) { return text != nullptr && utf8::
 Status validate_linear(SegmentChecker& checker, const schema::Linear* linear, const TensorName& weight, const TensorName& bias,
                        const TensorSpec& spec) {
   PETS_RETURN_IF_ERROR(checker.check(linear == nullptr ? nullptr : linear->weight(), weight, spec));
+  const schema::DataType type = linear->weight()->dtype();
+  if (linear->scale() != nullptr && type != schema::DataType::kInt8) {
+    return checker.error(ErrorCode::kDamaged, "tensor %s is %s and has a scale beside it: scales go with int8", to_string(weight).c_str(),
+                         type_name(type));
+  }
   return checker.check(linear->bias(), bias, vector_spec(linear->weight()->shape()->Get(0)));
 }
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "runtime/bundle/checksum.h"
+#include "runtime/platform/check.h"
 #include "schema/bundle_format.h"
 
 namespace pets::bundle {
@@ -13,7 +14,9 @@ namespace {
 using schema::DataType;
 using schema::Layout;
 
-constexpr uint32_t bit(DataType type) { return uint32_t{1} << static_cast<uint32_t>(type); }
+constexpr TensorSpec::Form kPanels32 = {DataType::kFloat32, Layout::kPanels16}, kPanelsHalf = {DataType::kFloat16, Layout::kPanels16},
+                           kPanelsBFloat = {DataType::kBFloat16, Layout::kPanels16By2},
+                           kPanelsInt8 = {DataType::kInt8, Layout::kPanels16By4};
 
 uint64_t type_size(DataType type) noexcept {
   switch (type) {
@@ -53,6 +56,12 @@ bool tensor_bytes(DataType type, Layout layout, const flatbuffers::Vector<uint64
     return !__builtin_mul_overflow(panels, words, bytes) && !__builtin_mul_overflow(*bytes, uint64_t{16 * 4}, bytes);
   }
   *bytes = type_size(type);
+  if (layout == Layout::kPanels16By2 || layout == Layout::kPanels16By4) {  // shape is [out, in], the inputs in whole groups
+    const uint64_t group = layout == Layout::kPanels16By2 ? 2 : 4;
+    const uint64_t groups = shape.Get(1) / group + (shape.Get(1) % group != 0);
+    return !__builtin_mul_overflow(*bytes, group, bytes) && !__builtin_mul_overflow(*bytes, groups, bytes) &&
+           !__builtin_mul_overflow(*bytes, shape.Get(0), bytes);
+  }
   for (const uint64_t size : shape) {
     if (__builtin_mul_overflow(*bytes, size, bytes)) return false;
   }
@@ -73,7 +82,7 @@ const char* type_name(DataType type) noexcept {
 }
 
 const char* layout_name(Layout layout) noexcept {
-  constexpr const char* kNames[] = {"unknown", "plain", "panels16", "bit planes 16"};
+  constexpr const char* kNames[] = {"unknown", "plain", "panels16", "bit planes 16", "panels16 by 2", "panels16 by 4"};
   return layout <= Layout::MAX ? kNames[static_cast<size_t>(layout)] : "unknown";
 }
 
@@ -95,19 +104,8 @@ Status SegmentChecker::check(const schema::Tensor* tensor, const TensorName& nam
     return error(ErrorCode::kDamaged, "tensor %s: its shape is not aligned", to_string(name).c_str());
   }
   const DataType type = tensor->dtype();
-  if (type > DataType::MAX || (spec.types & bit(type)) == 0) {
-    std::string known;
-    for (const DataType allowed : schema::EnumValuesDataType()) {
-      if ((spec.types & bit(allowed)) != 0) known += std::string(known.empty() ? "" : " or ") + type_name(allowed);
-    }
-    return error(ErrorCode::kUnsupported, "tensor %s has data type %u (%s), this build knows %s here", to_string(name).c_str(),
-                 static_cast<unsigned>(type), type_name(type), known.c_str());
-  }
-  if (tensor->layout() != spec.layout) {
-    return error(ErrorCode::kUnsupported, "tensor %s has layout %u (%s), this build knows layout %u (%s) here", to_string(name).c_str(),
-                 static_cast<unsigned>(tensor->layout()), layout_name(tensor->layout()), static_cast<unsigned>(spec.layout),
-                 layout_name(spec.layout));
-  }
+  const Layout layout = tensor->layout();
+  PETS_RETURN_IF_ERROR(check_form(type, layout, name, spec));
   const auto& shape = *tensor->shape();
   bool fits = shape.size() == spec.dimensions;
   for (uint32_t i = 0; fits && i < spec.dimensions; ++i) fits = spec.shape[i] == kAnySize || shape.Get(i) == spec.shape[i];
@@ -119,7 +117,7 @@ Status SegmentChecker::check(const schema::Tensor* tensor, const TensorName& nam
                  shape_text(spec.shape.data(), spec.dimensions).c_str(), shape_text(found, shown).c_str(), shape.size() > 4 ? "..." : "");
   }
   uint64_t bytes = 0;
-  if (!tensor_bytes(type, spec.layout, shape, &bytes) || bytes != tensor->length()) {
+  if (!tensor_bytes(type, layout, shape, &bytes) || bytes != tensor->length()) {
     return error(ErrorCode::kDamaged, "tensor %s has %llu bytes, its shape and type need another number", to_string(name).c_str(),
                  static_cast<unsigned long long>(tensor->length()));
   }
@@ -133,6 +131,32 @@ Status SegmentChecker::check(const schema::Tensor* tensor, const TensorName& nam
   }
   seen_.push_back({tensor, name});
   return {};
+}
+
+Status SegmentChecker::check_form(DataType type, Layout layout, const TensorName& name, const TensorSpec& spec) const {
+  const TensorSpec::Form* form = nullptr;
+  bool known_layout = false;
+  std::string types, layouts;
+  for (const TensorSpec::Form& known : spec.forms) {
+    if (known.type == DataType::kUnknown) break;
+    if (known.type == type) form = &known;
+    known_layout |= known.layout == layout;
+    types += std::string(types.empty() ? "" : " or ") + type_name(known.type);
+    const std::string text = std::to_string(static_cast<unsigned>(known.layout)) + " (" + layout_name(known.layout) + ")";
+    if (layouts.find(text) == std::string::npos) layouts += (layouts.empty() ? "" : " or ") + text;
+  }
+  if (!known_layout) {
+    return error(ErrorCode::kUnsupported, "tensor %s has layout %u (%s), this build knows layout %s here", to_string(name).c_str(),
+                 static_cast<unsigned>(layout), layout_name(layout), layouts.c_str());
+  }
+  if (form == nullptr) {
+    return error(ErrorCode::kUnsupported, "tensor %s has data type %u (%s), this build knows %s here", to_string(name).c_str(),
+                 static_cast<unsigned>(type), type_name(type), types.c_str());
+  }
+  if (form->layout == layout) return {};
+  return error(ErrorCode::kUnsupported, "tensor %s has layout %u (%s), this build knows layout %u (%s) for %s", to_string(name).c_str(),
+               static_cast<unsigned>(layout), layout_name(layout), static_cast<unsigned>(form->layout), layout_name(form->layout),
+               type_name(type));
 }
 
 Status SegmentChecker::check_no_overlap() const {
@@ -161,13 +185,12 @@ Status SegmentChecker::damage(const Status& structure) const {
   return Status::error(ErrorCode::kDamaged, "%s (and its checksum does not match)", structure.c_str());
 }
 
-TensorSpec vector_spec(uint64_t size) { return {bit(DataType::kFloat32), Layout::kPlain, {size, 0}, 1}; }
-TensorSpec matrix_spec(uint64_t out, uint64_t in) { return {bit(DataType::kFloat32), Layout::kPanels16, {out, in}, 2}; }
-TensorSpec base_matrix_spec(uint64_t out, uint64_t in) {
-  return {bit(DataType::kFloat32) | bit(DataType::kFloat16), Layout::kPanels16, {out, in}, 2};
-}
-TensorSpec table_spec(uint64_t rows, uint64_t columns) { return {bit(DataType::kFloat32), Layout::kPlain, {rows, columns}, 2}; }
-TensorSpec index_spec(DataType type, uint64_t n) { return {bit(type), Layout::kPlain, {n, 0}, 1}; }
-TensorSpec mask_spec(uint64_t out, uint64_t in) { return {bit(DataType::kUInt32), Layout::kBitPlanes16, {out, in}, 2}; }
+TensorSpec vector_spec(uint64_t size) { return index_spec(DataType::kFloat32, size); }
+TensorSpec matrix_spec(uint64_t out, uint64_t in) { return {{kPanels32}, {out, in}, 2}; }
+TensorSpec pooler_spec(uint64_t hidden) { return {{kPanels32, kPanelsHalf}, {hidden, hidden}, 2}; }
+TensorSpec base_matrix_spec(uint64_t out, uint64_t in) { return {{kPanels32, kPanelsHalf, kPanelsBFloat, kPanelsInt8}, {out, in}, 2}; }
+TensorSpec table_spec(uint64_t rows, uint64_t columns) { return {{{{DataType::kFloat32, Layout::kPlain}}}, {rows, columns}, 2}; }
+TensorSpec index_spec(DataType type, uint64_t n) { return {{{{type, Layout::kPlain}}}, {n, 0}, 1}; }
+TensorSpec mask_spec(uint64_t out, uint64_t in) { return {{{{DataType::kUInt32, Layout::kBitPlanes16}}}, {out, in}, 2}; }
 
 }  // namespace pets::bundle

@@ -26,8 +26,12 @@ std::string to_string(const TensorName& name);
 
 /// What a place in the schema accepts.
 struct TensorSpec {
-  uint32_t types = 0;  // bit t allows DataType t
-  schema::Layout layout = schema::Layout::kPlain;
+  /// A data type and the layout that it comes in. Each type stands in one form.
+  struct Form {
+    schema::DataType type = schema::DataType::kUnknown;
+    schema::Layout layout = schema::Layout::kUnknown;
+  };
+  std::array<Form, 4> forms{};  // kUnknown: no form
   std::array<uint64_t, 2> shape{};
   uint32_t dimensions = 0;
 };
@@ -49,7 +53,7 @@ class SegmentChecker {
   /// "<subject>: <text>", the text printf-style.
   [[gnu::format(printf, 3, 4)]] Status error(ErrorCode code, const char* format, ...) const;
 
-  /// The tensor is there, has the type, layout and shape that `spec` asks for, and lies inside the segment with its slack.
+  /// The tensor is there, has a type in its layout, and the shape, that `spec` asks for, and lies inside the segment with its slack.
   Status check(const schema::Tensor* tensor, const TensorName& name, const TensorSpec& spec);
   /// The same where the schema lets it be absent.
   Status check_optional(const schema::Tensor* tensor, const TensorName& name, const TensorSpec& spec) {
@@ -61,6 +65,8 @@ class SegmentChecker {
   Status damage(const Status& structure) const;
 
  private:
+  Status check_form(schema::DataType type, schema::Layout layout, const TensorName& name, const TensorSpec& spec) const;
+
   struct Seen {
     const schema::Tensor* tensor;
     TensorName name;
@@ -74,7 +80,8 @@ class SegmentChecker {
 // The specs that occur again and again.
 TensorSpec vector_spec(uint64_t size);                     // float32 [size]
 TensorSpec matrix_spec(uint64_t out, uint64_t in);         // float32 [out, in] in panels
-TensorSpec base_matrix_spec(uint64_t out, uint64_t in);    // float32 or float16 [out, in] in panels
+TensorSpec pooler_spec(uint64_t hidden);                   // float32 or float16 [hidden, hidden] in panels
+TensorSpec base_matrix_spec(uint64_t out, uint64_t in);    // [out, in] in panels of every precision
 TensorSpec table_spec(uint64_t rows, uint64_t columns);    // float32 [rows, columns], plain
 TensorSpec index_spec(schema::DataType type, uint64_t n);  // [n] of an integer type
 TensorSpec mask_spec(uint64_t out, uint64_t in);           // bits of [out, in] in planes

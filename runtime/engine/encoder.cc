@@ -60,6 +60,12 @@ void EncoderBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, cons
     scratch.linear.low_rank_stride = static_cast<size_t>(capacity.tasks.rank) * kStripRows;
     scratch.linear.low_rank = arena.array<float>(kBlockStrips * scratch.linear.low_rank_stride);
     scratch.linear.low_rank_temporary = arena.array<float>(scratch.linear.low_rank_stride);
+    if (base.linear_type == kernels::WeightType::kBFloat16 || base.linear_type == kernels::WeightType::kInt8) {
+      // Planned by the base alone: bfloat16 weights need none of it where the instruction set has no dot products for them.
+      scratch.linear.converted.stride = kernels::converted_strip_bytes(base.linear_type, widest);
+      scratch.linear.converted.bytes = arena.array<std::byte>(kBlockStrips * scratch.linear.converted.stride);
+      scratch.linear.converted.row_scale = arena.array<float>(static_cast<size_t>(kBlockStrips) * kStripRows);
+    }
     scratch.bottleneck = arena.array<float>(kernels::bottleneck_scratch_floats(base.hidden, capacity.tasks.inner));
     scratch.attention = arena.array<float>(kernels::attention_scratch_floats(std::min(capacity.tokens, base.positions)));
     scratch.head[0] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);

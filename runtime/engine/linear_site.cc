@@ -102,33 +102,12 @@ void blend_starts(const kernels::KernelTable& kernels, const LinearSite& site, c
   }
 }
 
-/// A part of a linear's inputs. Chains wait in y between parts, so their bits are those of one pass.
-struct Inputs {
-  size_t begin = 0, count = 0;
-  bool first = true, last = true;
-};
-
-/// One call of the shared operator: whole panels, a part of the inputs.
-kernels::LinearPanel panel_call(const LinearWeights& weights, const LinearSite& site, size_t panel, const Inputs& inputs, const float* x,
-                                float* tile) {
-  kernels::LinearPanel call = weights.panel(panel);
-  const size_t element = weights.type == kernels::WeightType::kFloat32 ? sizeof(float) : sizeof(uint16_t);
-  call.panel = static_cast<const std::byte*>(call.panel) + inputs.begin * call.width * element;
-  call.k = inputs.count;
-  call.x = x + inputs.begin * kStripRows;
-  call.x_stride = site.x_stride;
-  call.y = tile;
-  call.y_stride = site.y_stride;
-  return call;
-}
-
 /// The chains of masked tasks in one panel. Neighbouring strips that one task owns whole share the masked weights.
-void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips, uint32_t panel,
-                 uint32_t panel_end, const Inputs& inputs, float* tile) {
-  const LinearWeights& weights = *site.weights;
-  const size_t column = static_cast<size_t>(panel) * kPanelColumns;
-  for (uint32_t s = 0; s < strips;) {
-    uint32_t run = 1;
+void apply_masks(const SharedLinear& linear, const LinearWeights& weights, const StripPlan* plans, uint32_t strips, PanelCall call) {
+  const size_t column = static_cast<size_t>(call.panel) * kPanelColumns;
+  for (uint32_t s = 0; s < strips; s += call.run) {
+    call.first = s;
+    call.run = 1;
     for (uint32_t a = 0; a < plans[s].active_count; ++a) {
       const ActiveSegment& active = plans[s].active[a];
       if (active.operators->mask == nullptr) continue;
@@ -136,55 +115,26 @@ void apply_masks(const kernels::KernelTable& kernels, const LinearSite& site, co
         return plan.active_count == 1 && plan.active[0].operators == active.operators && plan.active[0].lanes == kernels::kAllLanes;
       };
       if (same_task(plans[s])) {
-        while (s + run < strips && same_task(plans[s + run]) && plans[s + run].x == plans[s].x + run * site.x_stride) ++run;
+        while (s + call.run < strips && same_task(plans[s + call.run]) && linear.neighbours(s, call.run)) ++call.run;
       }
-      const kernels::LinearPanel dense = panel_call(weights, site, panel, inputs, plans[s].x, tile + s * site.y_stride);
-      kernels::MaskedPanel call;
-      call.x = dense.x;
-      call.y = dense.y;
-      call.panel = dense.panel;
-      call.type = dense.type;
-      call.width = dense.width;
-      call.k = dense.k;
-      call.planes = active.operators->mask + static_cast<size_t>(panel) * kernels::bit_plane_words(weights.in) +
-                    kernels::bit_plane_words(inputs.begin);
-      call.bias = inputs.first ? start_at(chain_start(active.operators, weights), column) : nullptr;
-      call.lanes = active.lanes;
-      call.strips = run;
-      call.x_stride = site.x_stride;
-      call.y_stride = site.y_stride;
-      if (panel + 1 < panel_end) {
-        call.prefetch = panel_call(weights, site, panel + 1, inputs, plans[s].x, tile).panel;
-        call.prefetch_planes = call.planes + kernels::bit_plane_words(weights.in);
-      }
-      kernels.masked_panel(call);
+      const float* start = call.part.first ? start_at(chain_start(active.operators, weights), column) : nullptr;
+      linear.masked(call, active.operators->mask, start, active.lanes);
     }
-    s += run;
   }
 }
 
-/// The dense chains of one panel. Strips that lie one after another in memory go to the kernel together.
-void apply_dense(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips, uint32_t panel,
-                 uint32_t panel_end, const Inputs& inputs, float* tile) {
-  const LinearWeights& weights = *site.weights;
-  const size_t column = static_cast<size_t>(panel) * kPanelColumns;
-  for (uint32_t s = 0; s < strips;) {
-    if (!plans[s].dense) {
-      ++s;
-      continue;
-    }
+/// The dense chains of one panel. Strips that lie one after another go to the kernel together.
+void apply_dense(const SharedLinear& linear, const StripPlan* plans, uint32_t strips, PanelCall call) {
+  const size_t column = static_cast<size_t>(call.panel) * kPanelColumns;
+  for (uint32_t s = 0; s < strips; s += std::max(call.run, 1U)) {
     const float* starts[kBlockStrips];
-    uint32_t run = 0;
-    for (; s + run < strips && plans[s + run].dense && plans[s + run].x == plans[s].x + run * site.x_stride; ++run) {
-      const bool from_tile = !inputs.first || plans[s + run].blended;
-      starts[run] = from_tile ? nullptr : start_at(plans[s + run].uniform_bias, column);
+    call.first = s;
+    call.run = 0;
+    for (uint32_t i = s; i < strips && plans[i].dense && linear.neighbours(s, i - s); ++i) {
+      const bool from_tile = !call.part.first || plans[i].blended;
+      starts[call.run++] = from_tile ? nullptr : start_at(plans[i].uniform_bias, column);
     }
-    kernels::LinearPanel call = panel_call(weights, site, panel, inputs, plans[s].x, tile + s * site.y_stride);
-    call.bias = starts;
-    call.strips = run;
-    if (panel + 1 < panel_end) call.prefetch = panel_call(weights, site, panel + 1, inputs, plans[s].x, tile).panel;
-    kernels.linear_panel(call);
-    s += run;
+    if (call.run != 0) linear.dense(call, starts);
   }
 }
 
@@ -240,30 +190,26 @@ void finish_panel(const kernels::KernelTable& kernels, const LinearSite& site, c
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
                   uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch) {
   const LinearWeights& weights = *site.weights;
+  SharedLinear linear(kernels, weights, site.x_stride, site.y_stride, scratch.converted);
   StripPlan plans[kBlockStrips];
   for (uint32_t s = 0; s < strips; ++s) {
     plans[s] = plan_strip(site, groups.of(strip_begin + s));
     scale_input(kernels, weights, site.x + s * site.x_stride, plans[s], scratch.scaled_input + s * scratch.scaled_stride);
     project_low_rank(kernels, weights, plans[s], scratch.low_rank + s * scratch.low_rank_stride, scratch.low_rank_temporary);
+    linear.set_input(s, plans[s].x);
   }
-  // Parts of equal size, whole words of mask bits.
-  const size_t most = kernels.most_inputs == 0 ? weights.in : kernels.most_inputs;
-  const size_t parts = (weights.in + most - 1) / most;
-  const size_t part = parts <= 1 ? weights.in : (weights.in / parts + 127) / 128 * 128;
-  Inputs inputs;
-  do {
-    inputs.count = std::min(part, weights.in - inputs.begin);
-    inputs.first = inputs.begin == 0;
-    inputs.last = inputs.begin + inputs.count == weights.in;
-    for (uint32_t panel = panel_begin; panel < panel_end; ++panel) {
-      float* tile = site.y + static_cast<size_t>(panel) * kPanelColumns * kStripRows;
-      if (inputs.first) blend_starts(kernels, site, plans, strips, groups, strip_begin, panel, tile);
-      apply_dense(kernels, site, plans, strips, panel, panel_end, inputs, tile);
-      apply_masks(kernels, site, plans, strips, panel, panel_end, inputs, tile);
-      if (inputs.last) finish_panel(kernels, site, plans, strips, panel, scratch, tile);
+  linear.each_part([&](const InputPart& part) {
+    PanelCall call;
+    call.part = part;
+    call.panel_end = panel_end;
+    for (call.panel = panel_begin; call.panel < panel_end; ++call.panel) {
+      call.tile = site.y + static_cast<size_t>(call.panel) * kPanelColumns * kStripRows;
+      if (part.first) blend_starts(kernels, site, plans, strips, groups, strip_begin, call.panel, call.tile);
+      apply_dense(linear, plans, strips, call);
+      apply_masks(linear, weights, plans, strips, call);
+      if (part.last) finish_panel(kernels, site, plans, strips, call.panel, scratch, call.tile);
     }
-    inputs.begin += inputs.count;
-  } while (!inputs.last);
+  });
 }
 
 void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, const float* x, float* y) {

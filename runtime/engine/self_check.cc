@@ -25,26 +25,63 @@ Query query_of(const schema::GoldenExample& golden, std::string_view task) {
   return query;
 }
 
-/// Largest error of one answer relative to the golden's largest logit; NaN counts as infinite.
-float relative_error(std::span<const float> found, const flatbuffers::Vector<float>& expected) {
-  float largest = kLogitFloor, error = 0;
-  for (uint32_t i = 0; i < expected.size(); ++i) {
-    largest = std::max(largest, std::fabs(expected.Get(i)));
-    const float difference = std::fabs(found[i] - expected.Get(i));
-    error = std::isfinite(difference) ? std::max(error, difference) : HUGE_VALF;
+/// What the goldens of one task add up to. An answer near a decision has small logits: errors are measured by the task's largest.
+struct GoldenErrors {
+  float largest_logit = kLogitFloor, largest_error = 0;
+
+  /// An error that is not a number counts as infinite.
+  void add(std::span<const float> found, const flatbuffers::Vector<float>& expected) {
+    for (uint32_t i = 0; i < expected.size(); ++i) {
+      largest_logit = std::max(largest_logit, std::fabs(expected.Get(i)));
+      const float difference = std::fabs(found[i] - expected.Get(i));
+      largest_error = std::isfinite(difference) ? std::max(largest_error, difference) : HUGE_VALF;
+    }
   }
-  return error / largest;
+};
+
+schema::DataType precision_of(kernels::WeightType type) {
+  switch (type) {
+    case kernels::WeightType::kFloat16:
+      return schema::DataType::kFloat16;
+    case kernels::WeightType::kBFloat16:
+      return schema::DataType::kBFloat16;
+    case kernels::WeightType::kInt8:
+      return schema::DataType::kInt8;
+    case kernels::WeightType::kFloat32:
+      break;
+  }
+  return schema::DataType::kFloat32;
 }
 
-/// Half precision moves the logits of the tiny random goldens by 4e-3 of the largest, MiniLM's by 1e-3.
-constexpr float kOtherPrecisionTolerance = 0.02F;
+/// How far a precision may move logits, as a part of the largest: docs/decisions.md, 12.
+float precision_drift(schema::DataType type) {
+  switch (type) {
+    case schema::DataType::kFloat16:
+      return 0.02F;
+    case schema::DataType::kBFloat16:
+      return 0.05F;
+    case schema::DataType::kInt8:
+      return 0.3F;
+    default:
+      return 0;
+  }
+}
+
+/// What is allowed beside the caller's tolerance. Goldens of the same precision agree to the last bits where activations stay float32.
+/// bfloat16 and int8 round them: another instruction set, with other last bits, rounds some of them the other way, and the roundings after
+/// those are new ones, so that the two answers may be as far apart as either is from the exact one.
+float allowed_error(schema::DataType answered, schema::DataType found) {
+  if (answered != found) return precision_drift(answered) + precision_drift(found);
+  return found == schema::DataType::kBFloat16 || found == schema::DataType::kInt8 ? precision_drift(found) : 0;
+}
 
 Model::SelfCheck check_task(Session& session, const engine::Task& task, schema::DataType precision, float tolerance) {
   Model::SelfCheck check;
   const schema::DataType answered = task.source->golden_precision();
   check.other_precision = answered != schema::DataType::kUnknown && answered != precision;
-  if (check.other_precision) tolerance = std::max(tolerance, kOtherPrecisionTolerance);
+  tolerance = std::max(tolerance, allowed_error(check.other_precision ? answered : precision, precision));
   check.task = task.info.name;
+  GoldenErrors errors;
   const auto* goldens = task.source->goldens();
   const uint32_t count = goldens == nullptr ? 0 : goldens->size();
   for (uint32_t i = 0; i < count; ++i) {
@@ -58,13 +95,14 @@ Model::SelfCheck check_task(Session& session, const engine::Task& task, schema::
         failed = Status::error(ErrorCode::kDamaged, "golden %u holds %u logits, the answer has %zu", i,
                                golden.logits() == nullptr ? 0U : golden.logits()->size(), answer.logits.size());
       } else {
-        check.largest_error = std::max(check.largest_error, relative_error(answer.logits, *golden.logits()));
+        errors.add(answer.logits, *golden.logits());
       }
     });
     if (!ran) failed = ran;
     if (!failed && check.status.is_ok()) check.status = failed;
     ++check.queries;
   }
+  check.largest_error = errors.largest_error / errors.largest_logit;
   if (check.status.is_ok() && !(check.largest_error <= tolerance)) {
     check.status = Status::error(ErrorCode::kInternal, "task '%s': largest relative error %.3g, expected at most %.3g", check.task.c_str(),
                                  static_cast<double>(check.largest_error), static_cast<double>(tolerance));
@@ -78,8 +116,7 @@ Result<std::vector<Model::SelfCheck>> Model::self_check(Session& session, float 
   if (&session.model() != this) return Status::error(ErrorCode::kInvalidArgument, "self_check: the session belongs to another model");
   try {
     const auto tasks = impl_->tasks.view([](const engine::TaskSet& set) { return set.tasks; });
-    const bool half = impl_->base.layer[0].linear[engine::kQuery].type == kernels::WeightType::kFloat16;
-    const schema::DataType precision = half ? schema::DataType::kFloat16 : schema::DataType::kFloat32;
+    const schema::DataType precision = precision_of(impl_->base.linear_type);
     std::vector<SelfCheck> checks;
     checks.reserve(tasks.size());
     for (const auto& task : tasks) checks.push_back(check_task(session, *task, precision, tolerance));

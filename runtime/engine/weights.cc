@@ -11,15 +11,29 @@ namespace {
 using bundle::tensor_as;
 using Bytes = std::span<const std::byte>;
 
+kernels::WeightType weight_type(schema::DataType type) {
+  switch (type) {
+    case schema::DataType::kFloat16:
+      return kernels::WeightType::kFloat16;
+    case schema::DataType::kBFloat16:
+      return kernels::WeightType::kBFloat16;
+    case schema::DataType::kInt8:
+      return kernels::WeightType::kInt8;
+    default:  // validated: kFloat32
+      return kernels::WeightType::kFloat32;
+  }
+}
+
 LinearWeights resolve_linear(const schema::Linear* linear, Bytes bytes) {
   LinearWeights weights;
   if (linear == nullptr) return weights;
   const schema::Tensor& tensor = *linear->weight();
   weights.panels = bundle::tensor_data(tensor, bytes);
-  weights.type = tensor.dtype() == schema::DataType::kFloat16 ? kernels::WeightType::kFloat16 : kernels::WeightType::kFloat32;
+  weights.type = weight_type(tensor.dtype());
   weights.out = static_cast<uint32_t>(tensor.shape()->Get(0));
   weights.in = static_cast<uint32_t>(tensor.shape()->Get(1));
   weights.bias = tensor_as<float>(linear->bias(), bytes);
+  weights.scale = tensor_as<float>(linear->scale(), bytes);
   return weights;
 }
 
@@ -189,6 +203,7 @@ BaseWeights resolve_base(const bundle::BaseSegment& segment, memory::Arena& aren
   base.position = tensor_as<float>(source.position_embeddings(), bytes);
   base.token_type = tensor_as<float>(source.token_type_embeddings(), bytes);
   base.embeddings_norm = resolve_norm(source.embeddings_norm(), bytes);
+  base.linear_type = weight_type(source.encoder()->Get(0)->query()->weight()->dtype());
   base.pooler = resolve_linear(source.pooler(), bytes);
   auto* layers = arena.array<LayerWeights>(base.layers);
   base.layer = layers;

@@ -18,16 +18,17 @@
 namespace pets::engine {
 
 struct LinearWeights {
-  const void* panels = nullptr;  ///< kPanels16 of [out, in]
+  const void* panels = nullptr;  ///< of [out, in], in the layout of `type` (gemm/panel_layout.h)
   kernels::WeightType type = kernels::WeightType::kFloat32;
-  const float* bias = nullptr;  ///< [out]
+  const float* bias = nullptr;   ///< [out]
+  const float* scale = nullptr;  ///< [out], kInt8 only
   uint32_t out = 0, in = 0;
 
   /// What linear_panel needs to know of one panel; x, y and the starts are the caller's.
   kernels::LinearPanel panel(size_t index) const {
-    const size_t element = type == kernels::WeightType::kFloat16 ? sizeof(uint16_t) : sizeof(float);
+    const size_t values = kernels::panel_offset(kernels::padded_inputs(type, in), index);
     kernels::LinearPanel call;
-    call.panel = static_cast<const std::byte*>(panels) + kernels::panel_offset(in, index) * element;
+    call.panel = static_cast<const std::byte*>(panels) + values * kernels::weight_bytes(type);
     call.type = type;
     call.width = kernels::panel_width(out, index);
     call.k = in;
@@ -52,6 +53,7 @@ struct LayerWeights {
 
 struct BaseWeights {
   uint32_t hidden = 0, layers = 0, heads = 0, head_size = 0, intermediate = 0, vocabulary = 0, positions = 0, token_types = 0;
+  kernels::WeightType linear_type = kernels::WeightType::kFloat32;  ///< of all linears of the layers
   float norm_epsilon = 0;
   kernels::Activation activation = kernels::Activation::kGelu;
   const float* word = nullptr;        ///< [vocabulary, hidden]

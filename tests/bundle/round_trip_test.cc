@@ -1,8 +1,6 @@
 // What is packed is what is read, in the layouts that the format promises.
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "tests/bundle/fixture.h"
 
 #include "converter/bundle/bundle_base.h"
@@ -181,32 +179,6 @@ TEST_F(RoundTrip, GoldensComeBack) {
 
 TEST_F(RoundTrip, IdenticalInputGivesIdenticalBytes) {
   EXPECT_EQ(bundle_bytes(small_base(), small_tasks()), bundle_bytes(small_base(), small_tasks()));
-}
-
-TEST_F(RoundTrip, HalfPrecisionIsForTheLayersLinearsOnly) {
-  AlignedBytes bytes(bundle_bytes(small_base(), small_tasks(), Precision::kFloat16));
-  const auto file = parse(bytes.bytes());
-  ASSERT_TRUE(file) << file.status().c_str();
-  EXPECT_TRUE((*file)->tasks()[0].status) << (*file)->tasks()[0].status.c_str();
-  const schema::Base& base = *(*file)->base().base;
-  EXPECT_EQ(base.encoder()->Get(0)->up()->weight()->dtype(), schema::DataType::kFloat16);
-  EXPECT_EQ(base.pooler()->weight()->dtype(), schema::DataType::kFloat32);
-  EXPECT_EQ(base.word_embeddings()->dtype(), schema::DataType::kFloat32);
-  EXPECT_EQ(precision_of_bundle(**file), Precision::kFloat16);
-  const BaseModel back = base_of_bundle(**file);
-  const auto& exact = small_base().encoder[1].down.weight.values;
-  for (size_t i = 0; i < exact.size(); ++i) {
-    EXPECT_NEAR(back.encoder[1].down.weight.values[i], exact[i], std::fabs(exact[i]) * 0x1p-11F + 0x1p-25F);
-  }
-}
-
-TEST_F(RoundTrip, WeightsBeyondHalfPrecisionAreRefusedBySite) {
-  BaseModel base = small_base();
-  base.encoder[1].up.weight.values[30] = 1e5F;
-  const auto segment = make_base_segment(base, Precision::kFloat16);
-  ASSERT_FALSE(segment);
-  expect_contains(segment.status().c_str(), {"layer.1.ffn.up", "[1, 6]", "half precision"});
-  EXPECT_TRUE(make_base_segment(base, Precision::kFloat32));
 }
 
 TEST_F(RoundTrip, AScaleThatOverflowsIsRefusedBySite) {

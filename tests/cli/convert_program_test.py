@@ -6,6 +6,7 @@ PETS_CONVERT names the program.
 import json
 import os
 import pty
+import re
 import resource
 import shutil
 import signal
@@ -162,8 +163,6 @@ class Program(unittest.TestCase):
 
     def test_what_is_not_supported_yet_is_refused_by_name(self):
         self.assertIn("cuda", self.pack(TASKS, "--target", "cuda", expect=1))
-        self.assertIn("bf16", self.pack(TASKS, "--precision", "bf16", expect=1))
-        self.assertIn("int8", self.pack(TASKS, "--precision", "int8", expect=1))
 
     # --- pack
 
@@ -255,7 +254,7 @@ class Program(unittest.TestCase):
             ("version: 1\nversion: 1\n", "version"),
             ("version: 1\nbases: {path: x}\n", "bases"),
             ("version: 1\ntasks: []\n", "base"),
-            (f"version: 1\nbase: {{path: {GOLDEN}/bases/tiny48, precision: bf16}}\n", "bf16"),
+            (f"version: 1\nbase: {{path: {GOLDEN}/bases/tiny48, precision: fp8}}\n", "fp8"),
             ('version: "1"\n', "the text `1` in quotes"),
             ('version: 1\nbase: {path: "a\\nb"}\n', "a?b"),
         ):
@@ -319,20 +318,34 @@ class Program(unittest.TestCase):
         told = self.convert("pack", path, "-o", self.work / "fit.pets").stderr
         self.assertRegex(told, r"task 'fit': checkpoint: .*approximated: [\d.]+ % of the difference remains, at most [\d.]+ % at layer\.")
 
-    def test_half_precision_reports_drift_and_refuses_too_much(self):
+    def test_reduced_precision_reports_drift_and_refuses_too_much(self):
         texts = self.work / "texts.txt"
         texts.write_text("the first man\n\nwas it good?\n", encoding="utf-8")
-        said = self.pack(TASKS, "--precision", "fp16", "--calibration", texts, "--max-drift", "2e-3")
-        for name in TASKS:
-            self.assertIn(f"task '{name}': fp16 changes logits by", said)
-        self.assertIn("0 of 5 labels flipped", said)
-        half = self.work / "out.pets"
-        self.assertEqual(self.inspect(half)["base"]["precision"], "fp16")
-        self.assertLess(half.stat().st_size, self.bundle.stat().st_size)
-        self.assertEqual(self.inspect(half)["base_fingerprint"], self.inspect(self.bundle)["base_fingerprint"])
-        self.convert("verify", half)
-        half.unlink()
-        self.assertIn("--max-drift", self.pack(TASKS, "--precision", "fp16", "--max-drift", "1e-9", expect=1))
+        sizes = [self.bundle.stat().st_size]
+        for precision, bound in (("fp16", 2e-3), ("bf16", 2e-2), ("int8", 1e-1)):
+            said = self.pack(TASKS, "--precision", precision, "--calibration", texts, "--max-drift", bound)
+            self.assertIn(f"what {precision} changes beside fp32, on the golden queries and 2 calibration texts", said)
+            rows = re.findall(r"^pets-convert: (\S+) +[\d.e-]+ +([\d.e-]+)  (-|\d+ of 5)$", said, re.MULTILINE)
+            self.assertEqual(sorted(name for name, _, _ in rows), sorted(TASKS), said)
+            drifts = [float(relative) for _, relative, _ in rows]
+            self.assertEqual(drifts, sorted(drifts, reverse=True))
+            self.assertGreater(drifts[-1], 0)
+            self.assertEqual([flips for name, _, flips in rows if name == "embed"], ["-"])
+            reduced = self.work / "out.pets"
+            self.assertEqual(self.inspect(reduced)["base"]["precision"], precision)
+            self.assertIn(f", {precision}, ", self.convert("inspect", reduced).stdout)
+            self.assertEqual(self.inspect(reduced)["base_fingerprint"], self.inspect(self.bundle)["base_fingerprint"])
+            self.convert("verify", reduced)
+            sizes.append(reduced.stat().st_size)
+            reduced.unlink()
+            said = self.pack(TASKS, "--precision", precision, "--max-drift", "1e-9", expect=1)
+            errors = [line for line in said.splitlines() if "error" in line]
+            self.assertEqual(len(errors), 1, said)
+            self.assertRegex(errors[0], rf"task '\w+' drifts by .* in {precision}, more than --max-drift 1e-09; 4 of 4 tasks do")
+        fp32, fp16, bf16, int8 = sizes
+        self.assertLess(fp16, fp32)
+        self.assertEqual(bf16, fp16)
+        self.assertLess(int8, bf16)
 
     def test_the_flag_beats_the_manifest(self):
         self.pack({}, "--precision", "fp32", extra=", precision: fp16")
@@ -470,12 +483,13 @@ class Program(unittest.TestCase):
         self.assertIn("replaces task 'lora'", result.stderr)
 
     def test_a_delta_fits_the_same_base_in_another_precision(self):
-        self.pack({"lora": ("lora-qv", None)}, "--precision", "fp16")
-        self.add({"dora": ("dora", None)}, bundle=self.work / "out.pets")
-        self.convert("verify", self.work / "out.pets", self.work / "delta.pets")
-        self.add({"dora": ("dora", None)})  # over the fp32 base: its goldens differ by what half precision does
-        said = self.convert("verify", self.work / "out.pets", self.work / "delta.pets").stdout
-        self.assertRegex(said, r"dora: 3 golden queries, .*another precision")
+        for precision in ("fp16", "bf16", "int8"):
+            self.pack({"lora": ("lora-qv", None)}, "--precision", precision)
+            self.add({"dora": ("dora", None)}, bundle=self.work / "out.pets")
+            self.convert("verify", self.work / "out.pets", self.work / "delta.pets")
+            self.add({"dora": ("dora", None)})  # over the fp32 base: its goldens differ by what the precision does
+            said = self.convert("verify", self.work / "out.pets", self.work / "delta.pets").stdout
+            self.assertRegex(said, r"dora: 3 golden queries, .*another precision")
 
 
 if __name__ == "__main__":

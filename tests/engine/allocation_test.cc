@@ -19,7 +19,9 @@ TEST(Allocation, TheInterposedFunctionsAreTheOnesInUse) {
   EXPECT_GE(allocations, 1);
 }
 
-TEST(Allocation, NothingIsAllocatedFromTheSecondBatchOn) {
+class PrecisionAllocation : public testing::TestWithParam<converter::Precision> {};
+
+TEST_P(PrecisionAllocation, NothingIsAllocatedFromTheSecondBatchOn) {
   auto base = testing_util::random_base({}, 5);
   testing_util::add_tokenizer(base);
   std::vector<converter::PetTask> tasks;
@@ -29,7 +31,7 @@ TEST(Allocation, NothingIsAllocatedFromTheSecondBatchOn) {
     head = head % 6 + 1;
   }
   const testing_util::TemporaryFile file("allocation.pets");
-  testing_util::write_random_bundle(file.path(), base, tasks);
+  testing_util::write_random_bundle(file.path(), base, tasks, GetParam());
   auto model = Model::load(file.c_str());
   ASSERT_TRUE(model) << model.status().c_str();
   SessionOptions options;
@@ -66,6 +68,9 @@ TEST(Allocation, NothingIsAllocatedFromTheSecondBatchOn) {
   EXPECT_EQ(answers, 2 * 4 * tasks.size());
   EXPECT_EQ(failures, 2 * (tasks.size() + 1));
 }
+
+INSTANTIATE_TEST_SUITE_P(EveryPrecision, PrecisionAllocation, testing::ValuesIn(testing_util::kAllPrecisions),
+                         [](const auto& test) { return std::string(converter::precision_name(test.param)); });
 
 }  // namespace
 }  // namespace pets

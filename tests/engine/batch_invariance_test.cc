@@ -127,13 +127,15 @@ std::vector<Case> cases() {
     all.push_back({isa, {48, 2, 3, 112, 211, 96, 2}, Precision::kFloat32});
     all.push_back({isa, {64, 1, 2, 100, 97, 64, 2}, Precision::kFloat16});
     all.push_back({isa, {40, 3, 5, 72, 61, 40, 1}, Precision::kFloat32});
+    all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kBFloat16});  // inputs that fill no whole group
+    all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kInt8});
   }
   return all;
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryIsa, BatchInvariance, testing::ValuesIn(cases()), [](const auto& test) {
-  return std::string(kernels::isa_name(test.param.isa)) + "_hidden" + std::to_string(test.param.shape.hidden) +
-         (test.param.precision == Precision::kFloat16 ? "_half" : "_float");
+  return std::string(kernels::isa_name(test.param.isa)) + "_hidden" + std::to_string(test.param.shape.hidden) + "_" +
+         std::string(converter::precision_name(test.param.precision));
 });
 
 }  // namespace

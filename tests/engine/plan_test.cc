@@ -18,38 +18,43 @@ class PlanTest : public testing::Test {
  protected:
   PlanTest() : base_(testing_util::random_base({}, 77)), bundle_("plan.pets"), delta_("plan-delta.pets") {
     testing_util::add_tokenizer(base_);
-    std::vector<converter::PetTask> tasks;
     for (const auto kind : testing_util::kAllPetKinds) {
-      tasks.push_back(testing_util::random_task(base_, kind, HeadType::kSequenceClassification, testing_util::pet_kind_name(kind), 3));
+      tasks_.push_back(testing_util::random_task(base_, kind, HeadType::kSequenceClassification, testing_util::pet_kind_name(kind), 3));
     }
-    testing_util::write_random_bundle(bundle_.path(), base_, tasks);
+    testing_util::write_random_bundle(bundle_.path(), base_, tasks_);
     testing_util::PetOptions wide;
     wide.bottleneck = 200;
     testing_util::write_random_delta(
         delta_.path(), base_, {testing_util::random_task(base_, PetKind::kHoulsby, HeadType::kTokenClassification, "wide", 3, wide)});
   }
   converter::BaseModel base_;
+  std::vector<converter::PetTask> tasks_;
   TemporaryFile bundle_, delta_;
 };
 
-TEST_F(PlanTest, ForetellsWhatIsUsed) {
-  for (const uint32_t threads : {1U, 4U}) {
-    for (const uint32_t tokens : {64U, 1000U}) {
-      SessionOptions options;
-      options.threads = threads;
-      options.max_batch_tokens = tokens;
-      const auto foretold = plan(bundle_.c_str(), {}, options, {delta_.path()});
-      ASSERT_TRUE(foretold) << foretold.status().c_str();
-      auto model = Model::load(bundle_.c_str());
-      ASSERT_TRUE(model) << model.status().c_str();
-      ASSERT_TRUE((*model)->add_tasks(delta_.c_str()));
-      auto session = Session::create(*model, options);
-      ASSERT_TRUE(session) << session.status().c_str();
-      const Plan used = (*model)->memory();
-      EXPECT_EQ(foretold->mapped_bytes, used.mapped_bytes);
-      EXPECT_EQ(foretold->model_bytes, used.model_bytes);
-      EXPECT_EQ(foretold->arena_bytes, (*session)->arena_bytes());
-      EXPECT_EQ(foretold->total_bytes, used.total_bytes);
+TEST_F(PlanTest, ForetellsWhatIsUsedInEveryPrecision) {
+  for (const converter::Precision precision : testing_util::kAllPrecisions) {
+    const TemporaryFile bundle("plan-precision.pets");
+    testing_util::write_random_bundle(bundle.path(), base_, tasks_, precision);
+    for (const uint32_t threads : {1U, 4U}) {
+      for (const uint32_t tokens : {64U, 1000U}) {
+        SCOPED_TRACE(std::string(converter::precision_name(precision)) + ", threads " + std::to_string(threads));
+        SessionOptions options;
+        options.threads = threads;
+        options.max_batch_tokens = tokens;
+        const auto foretold = plan(bundle.c_str(), {}, options, {delta_.path()});
+        ASSERT_TRUE(foretold) << foretold.status().c_str();
+        auto model = Model::load(bundle.c_str());
+        ASSERT_TRUE(model) << model.status().c_str();
+        ASSERT_TRUE((*model)->add_tasks(delta_.c_str()));
+        auto session = Session::create(*model, options);
+        ASSERT_TRUE(session) << session.status().c_str();
+        const Plan used = (*model)->memory();
+        EXPECT_EQ(foretold->mapped_bytes, used.mapped_bytes);
+        EXPECT_EQ(foretold->model_bytes, used.model_bytes);
+        EXPECT_EQ(foretold->arena_bytes, (*session)->arena_bytes());
+        EXPECT_EQ(foretold->total_bytes, used.total_bytes);
+      }
     }
   }
 }

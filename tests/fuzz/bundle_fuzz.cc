@@ -40,6 +40,7 @@ class Reader {
   void read(const schema::Linear& linear) const {
     read(linear.weight());
     read(linear.bias());
+    read(linear.scale());
   }
   void read(const schema::Norm* norm) const {
     if (norm == nullptr) return;

@@ -45,6 +45,9 @@ inline constexpr PetKind kAllPetKinds[] = {PetKind::kNone,        PetKind::kLora
                                            PetKind::kPfeiffer,    PetKind::kParallel,       PetKind::kEverything};
 const char* pet_kind_name(PetKind kind);
 
+inline constexpr converter::Precision kAllPrecisions[] = {converter::Precision::kFloat32, converter::Precision::kFloat16,
+                                                          converter::Precision::kBFloat16, converter::Precision::kInt8};
+
 struct PetOptions {
   uint32_t bottleneck = 16;
   double sparse_density = 0.01;

@@ -131,8 +131,9 @@ TEST(Manifest, TypesAreChecked) {
   EXPECT_TRUE(is_refused(parse("version: '1'\n"), "m.yaml:1:", "version", "`1`"));
   EXPECT_TRUE(is_refused(parse("version: 1\nbase: models\n"), "m.yaml:2:", "base: expected a mapping, found `models`"));
   EXPECT_TRUE(is_refused(parse("version: 1\nbase: {precision: fp32}\n"), "m.yaml:2:", "base.path", "is missing"));
-  EXPECT_TRUE(is_refused(parse("version: 1\nbase: {path: a, precision: fp8}\n"), "base.precision", "expected fp32 or fp16, found `fp8`"));
-  EXPECT_TRUE(is_refused(parse("version: 1\nbase: {path: a, precision: int8}\n"), "int8 is not supported yet"));
+  EXPECT_TRUE(is_refused(parse("version: 1\nbase: {path: a, precision: fp8}\n"), "base.precision",
+                         "expected fp32, fp16, bf16 or int8, found `fp8`"));
+  EXPECT_TRUE(is_refused(parse("version: 1\nbase: {path: a, precision: INT8}\n"), "base.precision", "found `INT8`"));
   EXPECT_TRUE(is_refused(parse("version: 1\nbase: {path: ''}\n"), "base.path", "expected a path"));
   EXPECT_TRUE(is_refused(parse("version: 1\ntasks: {a: 1}\n"), "m.yaml:2:", "tasks: expected a list, found a mapping"));
   EXPECT_TRUE(is_refused(parse("version: 1\ntasks: [a]\n"), "tasks[0]: expected a mapping, found `a`"));

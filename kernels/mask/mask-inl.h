@@ -23,7 +23,7 @@ inline constexpr struct RowBits {
 template <WeightType kType>
 struct StageMasked {
   const void* panel;
-  size_t at;  ///< the row's first value in the panel
+  size_t at;  ///< the row's first value in the panel; of bfloat16, whose rows lie in pairs, the pair's
   size_t width;
   const uint32_t* planes;  ///< of the next 32 rows
   size_t left;             ///< rows still to stage
@@ -39,9 +39,19 @@ struct StageMasked {
       planes += kPanelColumns;
     }
     // Bits come from a table: a load that is broadcast costs nothing on the ports of the multiplications, a register that is does.
-    store(keep_where(keep, kRowBits[row % 32], load_weights<kType>(panel, at)), to);
+    if constexpr (kType == WeightType::kBFloat16) {
+      const auto* pair = reinterpret_cast<const uint32_t*>(static_cast<const uint16_t*>(panel) + at);
+      prefetch_l1(pair + kAhead / 2 * width);
+      const Bits16 words = load_bits_unaligned(pair);
+      const bool odd = row % 2 != 0;
+      const Bits16 wide = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
+      store(keep_where(keep, kRowBits[row % 32], floats(wide)), to);
+      if (odd) at += 2 * width;
+    } else {
+      store(keep_where(keep, kRowBits[row % 32], load_weights<kType>(panel, at)), to);
+      at += width;
+    }
     ++row;
-    at += width;
     to += kPanelColumns;
   }
 };
@@ -91,7 +101,7 @@ void masked_panel_of(const MaskedPanel& a) {
 template <WeightType kType>
 void masked_strips_of(const MaskedPanel& a) {
   constexpr uint32_t kMostStrips = 16;
-  static_assert(kStageRows % 32 == 0);
+  static_assert(kStageRows % 32 == 0);  // so blocks begin with whole words of planes, and with whole pairs
   for (uint32_t first = 0; first < a.strips; first += kMostStrips) {
     const uint32_t strips = a.strips - first < kMostStrips ? a.strips - first : kMostStrips;
     const float* starts[kMostStrips];
@@ -110,14 +120,13 @@ void masked_strips_of(const MaskedPanel& a) {
 }
 
 inline void masked_panel(const MaskedPanel& a) {
-  if (a.strips > 1) {
-    a.type == WeightType::kFloat32 ? masked_strips_of<WeightType::kFloat32>(a) : masked_strips_of<WeightType::kFloat16>(a);
-    return;
-  }
-  if (a.type == WeightType::kFloat32) {
-    masked_panel_of<WeightType::kFloat32>(a);
-  } else {
-    masked_panel_of<WeightType::kFloat16>(a);
+  switch (a.type) {
+    case WeightType::kFloat16:
+      return a.strips > 1 ? masked_strips_of<WeightType::kFloat16>(a) : masked_panel_of<WeightType::kFloat16>(a);
+    case WeightType::kBFloat16:
+      return a.strips > 1 ? masked_strips_of<WeightType::kBFloat16>(a) : masked_panel_of<WeightType::kBFloat16>(a);
+    default:
+      return a.strips > 1 ? masked_strips_of<WeightType::kFloat32>(a) : masked_panel_of<WeightType::kFloat32>(a);
   }
 }
 

@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "kernels/gemm/panel_layout.h"
 #include "kernels/mask/mask.h"
 #include "kernels/reference/reference_kernels.h"
 
@@ -9,10 +8,7 @@ namespace pets::kernels::reference {
 void masked_panel(const MaskedPanel& a) {
   const auto weight = [&a](size_t k, uint32_t c) {
     const bool keep = (a.planes[k / 32 * kPanelColumns + c] >> (31 - k % 32) & 1) != 0;
-    if (!keep) return 0.0f;
-    const size_t i = k * a.width + c;
-    return a.type == WeightType::kFloat32 ? static_cast<const float*>(a.panel)[i]
-                                          : float_from_half(static_cast<const uint16_t*>(a.panel)[i]);
+    return keep ? weight_at(a.type, a.panel, a.width, k, c) : 0.0f;
   };
   for (uint32_t strip = 0; strip < a.strips; ++strip) {
     const float* x = a.x + strip * a.x_stride;

@@ -15,8 +15,8 @@ namespace {
 struct Int8Unit {
   static constexpr WeightType kType = WeightType::kInt8;
   static constexpr bool kWide = false, kUnsigned = false;
-  /// 24 of 32 registers hold sums, 4 inputs, the others a weight and products.
-  static constexpr int columns(int strips) { return strips == 1 ? 6 : 0; }
+  /// 20 of 32 registers hold sums, 4 inputs, 2 a weight; with 24 the compiler has too few for the products and spills.
+  static constexpr int columns(int strips) { return strips == 1 ? 5 : 0; }
   using Sums = Bits16;
 
   /// In each register the first two inputs of four rows, then their last two.
@@ -29,18 +29,21 @@ struct Int8Unit {
       }
     }
   };
+  struct Column {
+    int8x16_t first_two, last_two;  ///< all over
+  };
   template <int kColumns>
   struct Weights {
     const int16_t* p;
     explicit PETS_INLINE Weights(const int32_t* p_) : p(reinterpret_cast<const int16_t*>(p_)) {}
-    PETS_INLINE int8x16_t column(int c) const {
-      return vreinterpretq_s8_s16(vcombine_s16(vld1_dup_s16(p + 2 * c), vld1_dup_s16(p + 2 * c + 1)));
+    PETS_INLINE Column column(int c) const {
+      return {vreinterpretq_s8_s16(vld1q_dup_s16(p + 2 * c)), vreinterpretq_s8_s16(vld1q_dup_s16(p + 2 * c + 1))};
     }
   };
-  static PETS_INLINE Bits16 dot(Bits16 sums, const Inputs& inputs, int8x16_t weight) {
+  static PETS_INLINE Bits16 dot(Bits16 sums, const Inputs& inputs, const Column& weight) {
     PETS_EACH_VECTOR {
-      const int16x8_t twos = vmull_s8(vget_low_s8(inputs.value[i]), vget_low_s8(weight));
-      sums.v[i].raw = vpadalq_s16(sums.v[i].raw, vmlal_high_s8(twos, inputs.value[i], weight));
+      const int16x8_t twos = vmull_s8(vget_low_s8(inputs.value[i]), vget_low_s8(weight.first_two));
+      sums.v[i].raw = vpadalq_s16(sums.v[i].raw, vmlal_high_s8(twos, inputs.value[i], weight.last_two));
     }
     return sums;
   }

@@ -32,7 +32,7 @@ struct Bfloat16Unit {
   template <int kColumns>
   struct Weights {
     const int32_t* p;
-    explicit PETS_INLINE Weights(const int32_t* p_) : p(p_) {}
+    explicit PETS_INLINE Weights(const int32_t* words) : p(words) {}
     PETS_INLINE __m512i column(int c) const {
       int32_t word;
       __builtin_memcpy(&word, p + c, sizeof word);

@@ -35,7 +35,7 @@ struct Int8Unit {
   template <int kColumns>
   struct Weights {
     const int16_t* p;
-    explicit PETS_INLINE Weights(const int32_t* p_) : p(reinterpret_cast<const int16_t*>(p_)) {}
+    explicit PETS_INLINE Weights(const int32_t* words) : p(reinterpret_cast<const int16_t*>(words)) {}
     PETS_INLINE Column column(int c) const {
       return {vreinterpretq_s8_s16(vld1q_dup_s16(p + 2 * c)), vreinterpretq_s8_s16(vld1q_dup_s16(p + 2 * c + 1))};
     }

@@ -24,7 +24,7 @@ struct Int8Unit {
   template <int kColumns>
   struct Weights {
     const int32_t* p;
-    explicit PETS_INLINE Weights(const int32_t* p_) : p(p_) {}
+    explicit PETS_INLINE Weights(const int32_t* words) : p(words) {}
     PETS_INLINE Halves column(int c) const { return reinterpret_cast<Halves>(hn::Set(IntTag(), p[c])); }
   };
   static PETS_INLINE Bits16 dot(Bits16 sums, const Inputs& inputs, Halves weight) {

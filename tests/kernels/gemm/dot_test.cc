@@ -1,5 +1,7 @@
 #include "kernels/gemm/dot.h"
 
+#include <ostream>
+
 #include "tests/kernels/gemm/dot_case.h"
 #include "tests/kernels/gemm/emulated_dots.h"
 
@@ -11,6 +13,7 @@ struct DotVariant {
   KernelTable kernels;
   bool fused;
 };
+void PrintTo(const DotVariant& variant, std::ostream* out) { *out << variant.name; }  // part of the tests' names
 
 /// One body for every variant that this CPU has, and for those whose instructions are emulated here.
 class DotTest : public ::testing::TestWithParam<DotVariant> {

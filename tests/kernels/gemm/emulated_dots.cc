@@ -18,7 +18,7 @@ struct Words {
 template <int kColumns>
 struct WordOfColumn {
   const int32_t* p;
-  explicit WordOfColumn(const int32_t* p_) : p(p_) {}
+  explicit WordOfColumn(const int32_t* words) : p(words) {}
   int32_t column(int c) const {
     int32_t word;
     std::memcpy(&word, p + c, sizeof word);

@@ -19,7 +19,7 @@ struct Int8Unit {
   static constexpr WeightType kType = WeightType::kInt8;
   static constexpr bool kWide = true, kUnsigned = false;
   /// As in fp32: 24 of 32 registers hold sums, 3 inputs, and 5 are left for a weight and products.
-  static constexpr int columns(int strips) { return strips == 1 ? 16 : strips == 2 ? 12 : 8; }
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
   using Sums = Bits16;
 
   struct Inputs {

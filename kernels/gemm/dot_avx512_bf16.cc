@@ -22,7 +22,7 @@ struct Bfloat16Unit {
   static constexpr WeightType kType = WeightType::kBFloat16;
   static constexpr bool kWide = false, kUnsigned = false;
   /// As in fp32: 3 strips x 8 columns are 24 products with 11 loads.
-  static constexpr int columns(int strips) { return strips == 1 ? 16 : strips == 2 ? 14 : 9; }
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
   using Sums = Rows16;
 
   struct Inputs {

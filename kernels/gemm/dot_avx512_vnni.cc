@@ -19,7 +19,7 @@ struct Int8Unit {
   static constexpr WeightType kType = WeightType::kInt8;
   static constexpr bool kWide = false, kUnsigned = true;
   /// As in fp32: 3 strips x 8 columns are 24 products with 11 loads. Latency 5, two a cycle: 10 chains are enough.
-  static constexpr int columns(int strips) { return strips == 1 ? 16 : strips == 2 ? 14 : 9; }
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
   using Sums = Bits16;
 
   struct Inputs {

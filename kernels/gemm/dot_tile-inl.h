@@ -5,7 +5,7 @@
 // A unit is a type with
 //   kType, kWide      as above
 //   kUnsigned         the inputs are bytes with 128 added; each sum is then put right by 128 times its column's weights
-//   columns(strips)   the widest tile of so many strips that fits the registers; 0: no such tile
+//   columns(strips)   the widest tile of so many strips that fits the registers and pays (each is code of its own); 0: no such tile
 //   Inputs            one word of 16 rows, ready for `dot`: load(words)
 //   Weights<columns>  one word of so many columns: column(c) is what `dot` takes
 //   dot(sums, inputs, weight)   16 sums (Bits16 or Rows16) plus products

@@ -46,7 +46,7 @@ int32_t dpbusd(int32_t sum, int32_t bytes, int32_t weights) {
 struct VnniUnit {
   static constexpr WeightType kType = WeightType::kInt8;
   static constexpr bool kWide = false, kUnsigned = true;
-  static constexpr int columns(int strips) { return strips == 1 ? 16 : strips == 2 ? 14 : 9; }
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
   using Sums = Bits16;
   using Inputs = Words;
   template <int kColumns>
@@ -65,7 +65,7 @@ struct VnniUnit {
 struct Pmaddwd {
   static constexpr WeightType kType = WeightType::kInt8;
   static constexpr bool kWide = true, kUnsigned = false;
-  static constexpr int columns(int strips) { return strips == 1 ? 16 : strips == 2 ? 12 : 8; }
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
   using Sums = Bits16;
   using Inputs = Words;
   template <int kColumns>
@@ -84,7 +84,7 @@ float without_subnormals(float value) { return std::fabs(value) < 0x1p-126F ? st
 struct Dpbf16 {
   static constexpr WeightType kType = WeightType::kBFloat16;
   static constexpr bool kWide = false, kUnsigned = false;
-  static constexpr int columns(int strips) { return strips == 1 ? 16 : strips == 2 ? 14 : 9; }
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
   using Sums = Rows16;
   using Inputs = Words;
   template <int kColumns>

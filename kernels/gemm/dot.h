@@ -5,7 +5,7 @@
 // instruction set; what the numbers mean is the same everywhere:
 //
 //   bfloat16   x rounded to nearest even; products summed in float32, in the order and with the roundings of the instruction
-//              (those of x86 and ARM take subnormals as zero)
+//              (those of x86 and ARM take subnormal inputs, weights and sums as zero)
 //   int8       one scale a row (token), symmetric: scale[row] = max over k of |x[k][row]| / 127, q = x / scale rounded to nearest even;
 //              products are summed exactly, in integers, so every instruction set gives the same sums for the same q
 #pragma once

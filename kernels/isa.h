@@ -7,13 +7,27 @@
 
 namespace pets::kernels {
 
-/// Ascending: a greater value is preferred where the CPU has it.
-enum class Isa : uint8_t { kPortable = 0, kNeon = 1, kAvx2 = 2, kAvx512 = 3 };
-inline constexpr Isa kAllIsas[] = {Isa::kPortable, Isa::kNeon, Isa::kAvx2, Isa::kAvx512};
+/// Ascending: a greater value is preferred where the CPU has it. The last words of a name are what the level adds to the one it builds on
+/// (base_isa): neon_dot is Armv8.2 with dot products and half-precision arithmetic (Cortex-A78AE), neon_bf16 has bfloat16 and int8
+/// matrix products too (Neoverse V3AE), avx512_vnni and avx512_bf16 are AVX-512 with these extensions, the latter with both.
+enum class Isa : uint8_t {
+  kPortable = 0,
+  kNeon = 1,
+  kNeonDot = 2,
+  kNeonBf16 = 3,
+  kAvx2 = 4,
+  kAvx512 = 5,
+  kAvx512Vnni = 6,
+  kAvx512Bf16 = 7
+};
+inline constexpr Isa kAllIsas[] = {Isa::kPortable, Isa::kNeon,   Isa::kNeonDot,    Isa::kNeonBf16,
+                                   Isa::kAvx2,     Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAvx512Bf16};
 
-/// "portable", "neon", "avx2", "avx512": the names that PETS_ISA takes.
+/// "portable", "neon", "neon_dot", "neon_bf16", "avx2", "avx512", "avx512_vnni", "avx512_bf16": the names that PETS_ISA takes.
 std::string_view isa_name(Isa isa);
 std::optional<Isa> parse_isa(std::string_view name);
+/// The instruction set whose kernels `isa` shares, all but the dot products: itself for those that have kernels of their own.
+Isa base_isa(Isa isa);
 /// True where this build holds the kernels and both CPU and operating system can run them.
 bool isa_available(Isa isa);
 /// The best available one.

@@ -74,7 +74,7 @@ struct Loop {
 };
 
 Loop loop_for(kernels::Isa isa) {
-  switch (isa) {
+  switch (kernels::base_isa(isa)) {
 #if defined(__x86_64__)
     case kernels::Isa::kAvx512:
       return {steps_avx512, 16};

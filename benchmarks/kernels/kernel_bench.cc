@@ -1,7 +1,8 @@
 // Kernel benchmarks at the shapes of MiniLM (hidden 384, feed-forward 1536, heads of 32); `--shares` has those of BERT-base too.
 //
 // `kernel_bench` runs Google Benchmark on every kernel of every instruction set; --benchmark_filter picks some.
-// `kernel_bench --shares [rounds]` measures the linear kernels against the FMA peak, both in the same rounds, and prints medians.
+// `kernel_bench --shares [rounds [part of a name]]` measures the linear kernels against the peak of multiply-adds, or of dot products where
+// they use these, both in the same rounds, and prints medians.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/kernels/dot_peak.h"
 #include "benchmarks/kernels/fma_peak.h"
 
 #include "kernels/gemm/panel_layout.h"
@@ -48,34 +50,68 @@ struct Linear {
   size_t in, out;
   uint32_t strips;
   WeightType type;
-  Aligned<float> x, y, panels, bias;
-  Aligned<uint16_t> half;
+  bool dot;  ///< by dot_panel
+  size_t converted_bytes;
+  Aligned<float> x, y, panels, bias, x_scale, w_scale;
+  Aligned<uint8_t> packed, converted;  ///< weights of 16 or 8 bits, strips
   std::vector<const float*> biases;
 
-  Linear(size_t in_, size_t out_, uint32_t strips_, WeightType type_)
+  Linear(size_t in_, size_t out_, uint32_t strips_, WeightType type_, bool dot_)
       : in(in_),
         out(out_),
         strips(strips_),
         type(type_),
+        dot(dot_),
+        converted_bytes(converted_strip_bytes(type, in)),
         x(random_floats(strips * in * kStripRows)),
         y(random_floats(strips * out * kStripRows)),
         panels(random_floats(in * out, 0.05f)),
         bias(random_floats(out)),
-        half(aligned<uint16_t>(in * out)),
+        x_scale(random_floats(strips * kStripRows)),
+        w_scale(random_floats(out)),
+        packed(aligned<uint8_t>(padded_inputs(type, in) * out * weight_bytes(type))),
+        converted(aligned<uint8_t>(strips * converted_bytes)),
         biases(strips) {
-    for (size_t i = 0; i < in * out; ++i) half[i] = half_from_float(panels[i]);
+    if (type == WeightType::kFloat16) pack_panels16_half(panels.get(), out, in, reinterpret_cast<uint16_t*>(packed.get()));
+    if (type == WeightType::kBFloat16) pack_panels16_bfloat(panels.get(), out, in, reinterpret_cast<uint16_t*>(packed.get()));
+    if (type == WeightType::kInt8) pack_panels16_int8(panels.get(), out, in, reinterpret_cast<int8_t*>(packed.get()), w_scale.get());
   }
   const void* panel(size_t p) const {
-    const size_t offset = panel_offset(in, p);
-    return type == WeightType::kFloat32 ? static_cast<const void*>(panels.get() + offset) : half.get() + offset;
+    const size_t offset = panel_offset(padded_inputs(type, in), p);
+    return type == WeightType::kFloat32 ? static_cast<const void*>(panels.get() + offset) : packed.get() + offset * weight_bytes(type);
   }
   void run(const KernelTable& table) {
+    if (dot) {
+      for (uint32_t s = 0; s < strips; ++s) {
+        table.convert_strip(type, x.get() + s * in * kStripRows, in, converted.get() + s * converted_bytes, x_scale.get() + s * kStripRows);
+      }
+    }
     for (size_t p = 0; p < panel_count(out); ++p) {
       std::fill(biases.begin(), biases.end(), bias.get() + p * kPanelColumns);
+      const void* const next = p + 1 < panel_count(out) ? panel(p + 1) : nullptr;
+      float* const to = y.get() + p * kPanelColumns * kStripRows;
+      if (dot) {
+        DotPanel a;
+        a.type = type;
+        a.x = converted.get();
+        a.x_stride = converted_bytes;
+        a.x_scale = x_scale.get();
+        a.y = to;
+        a.y_stride = out * kStripRows;
+        a.panel = panel(p);
+        a.w_scale = w_scale.get() + p * kPanelColumns;
+        a.width = panel_width(out, p);
+        a.k = in;
+        a.bias = biases.data();
+        a.strips = strips;
+        a.prefetch = next;
+        table.dot_panel(a);
+        continue;
+      }
       LinearPanel a;
       a.x = x.get();
       a.x_stride = in * kStripRows;
-      a.y = y.get() + p * kPanelColumns * kStripRows;
+      a.y = to;
       a.y_stride = out * kStripRows;
       a.panel = panel(p);
       a.type = type;
@@ -83,7 +119,7 @@ struct Linear {
       a.k = in;
       a.bias = biases.data();
       a.strips = strips;
-      a.prefetch = p + 1 < panel_count(out) ? panel(p + 1) : nullptr;
+      a.prefetch = next;
       table.linear_panel(a);
     }
   }
@@ -103,13 +139,18 @@ double median(std::vector<double> values) {
 /// MiniLM's feed-forward is where most values pass through an activation, its hidden size where norms and PET operators work.
 constexpr size_t kHidden = 384, kInner = 1536;
 
+constexpr std::pair<WeightType, const char*> kTypes[] = {
+    {WeightType::kFloat32, "fp32"}, {WeightType::kFloat16, "fp16"}, {WeightType::kBFloat16, "bf16"}, {WeightType::kInt8, "int8"}};
+bool by_dot_panel(const KernelTable& table, WeightType type) {
+  return type == WeightType::kInt8 || (type == WeightType::kBFloat16 && table.bfloat16_dot);
+}
+
 void register_linear(const KernelTable& table, const std::string& isa) {
-  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+  for (const auto& [type, type_name] : kTypes) {
     for (uint32_t strips : {1u, 3u, 8u}) {
-      const std::string name =
-          "linear_panel/" + isa + (type == WeightType::kFloat32 ? "/fp32" : "/fp16") + "/strips:" + std::to_string(strips);
-      benchmark::RegisterBenchmark(name.c_str(), [&table, type, strips](benchmark::State& state) {
-        Linear linear(kHidden, kInner, strips, type);
+      const std::string name = "linear/" + isa + "/" + type_name + "/strips:" + std::to_string(strips);
+      benchmark::RegisterBenchmark(name.c_str(), [&table, type = type, strips](benchmark::State& state) {
+        Linear linear(kHidden, kInner, strips, type, by_dot_panel(table, type));
         for (auto _ : state) linear.run(table);
         state.counters["FLOP/s"] =
             benchmark::Counter(linear.flops(), benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::OneK::kIs1000);
@@ -126,7 +167,7 @@ void register_operators(const KernelTable& table, const std::string& isa) {
   for (const auto& [op, op_name] : operators) {
     const std::string name = "operator/" + isa + "/" + op_name;
     benchmark::RegisterBenchmark(name.c_str(), [&table, op = op](benchmark::State& state) {
-      Linear linear(kHidden, kHidden, 1, WeightType::kFloat32);
+      Linear linear(kHidden, kHidden, 1, WeightType::kFloat32, false);
       Aligned<uint32_t> planes = aligned<uint32_t>(panel_count(kHidden) * bit_plane_words(kHidden));
       std::fill_n(planes.get(), panel_count(kHidden) * bit_plane_words(kHidden), 0xF7BDFE7Fu);
       const Aligned<float> z = random_floats(8 * kStripRows), factor = random_floats(8 * kHidden), values = random_floats(4 * kHidden);
@@ -226,42 +267,53 @@ void register_all() {
   }
 }
 
-int print_shares(int rounds) {
+int print_shares(int rounds, const std::string& wanted) {
   struct Row {
     std::string name;
     const KernelTable* table;
     Linear linear;
-    std::vector<double> shares;
+    std::vector<double> shares, multiples;
   };
   std::vector<Row> rows;
-  for (Isa isa : {Isa::kNeon, Isa::kAvx2, Isa::kAvx512}) {
+  for (Isa isa : kAllIsas) {
     const KernelTable* table = kernel_table(isa);
-    if (!table) continue;
-    for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+    if (!table || isa == Isa::kPortable) continue;
+    for (const auto& [type, type_name] : kTypes) {
+      const bool dot = by_dot_panel(*table, type);
+      if (!dot && base_isa(isa) != isa) continue;  // its base has these rows
       for (const auto& [in, out] : {std::pair<size_t, size_t>{384, 384}, {384, 1536}, {1536, 384}, {768, 768}, {768, 3072}, {3072, 768}}) {
         for (uint32_t strips : {1u, 3u, 6u}) {  // the engine's blocks are of 6
-          const std::string name = std::string(isa_name(isa)) + (type == WeightType::kFloat32 ? " fp32 " : " fp16 ") + std::to_string(in) +
-                                   " -> " + std::to_string(out) + ", strips " + std::to_string(strips);
-          rows.push_back({name, table, Linear(in, out, strips, type), {}});
+          const std::string name = std::string(isa_name(isa)) + " " + type_name + " " + std::to_string(in) + " -> " + std::to_string(out) +
+                                   ", strips " + std::to_string(strips);
+          if (name.find(wanted) == std::string::npos) continue;
+          rows.push_back({name, table, Linear(in, out, strips, type, dot), {}, {}});
         }
       }
     }
   }
   for (int round = 0; round < rounds; ++round) {
     for (Row& row : rows) {
-      const double before = fma_peak_of_this_thread(row.table->isa);
+      const Isa isa = row.table->isa;
+      const auto dot_peak = [&row, isa] { return row.linear.dot ? dot_peak_of_this_thread(isa, row.linear.type) : 0; };
+      const double dot_before = dot_peak(), before = fma_peak_of_this_thread(isa);
       row.linear.run(*row.table);
       const int repeats = static_cast<int>(2e8 / row.linear.flops()) + 1;
       const double seconds = seconds_of([&] {
         for (int i = 0; i < repeats; ++i) row.linear.run(*row.table);
       });
-      const double after = fma_peak_of_this_thread(row.table->isa);
-      row.shares.push_back(row.linear.flops() * repeats / seconds * 1e-9 / ((before + after) / 2));
+      const double peak = (before + fma_peak_of_this_thread(isa)) / 2, dot = (dot_before + dot_peak()) / 2;
+      const double rate = row.linear.flops() * repeats / seconds * 1e-9;
+      row.shares.push_back(rate / (row.linear.dot ? dot : peak));
+      row.multiples.push_back(rate / peak);
     }
   }
-  std::printf("share of the FMA peak of one thread, medians of %d rounds (best)\n", rounds);
+  std::printf(
+      "share of the peak of one thread: of dot products for the types that use them (conversion of the strips included), otherwise of\n"
+      "multiply-adds; medians of %d rounds (best), and how many times the peak of multiply-adds\n",
+      rounds);
   for (const Row& row : rows) {
-    std::printf("%-36s %.3f (%.3f)\n", row.name.c_str(), median(row.shares), *std::max_element(row.shares.begin(), row.shares.end()));
+    std::printf("%-44s %.3f (%.3f) %.2f\n", row.name.c_str(), median(row.shares), *std::max_element(row.shares.begin(), row.shares.end()),
+                median(row.multiples));
   }
   return 0;
 }
@@ -270,7 +322,9 @@ int print_shares(int rounds) {
 }  // namespace pets::benchmarks
 
 int main(int argc, char** argv) {
-  if (argc > 1 && std::strcmp(argv[1], "--shares") == 0) return pets::benchmarks::print_shares(argc > 2 ? std::atoi(argv[2]) : 11);
+  if (argc > 1 && std::strcmp(argv[1], "--shares") == 0) {
+    return pets::benchmarks::print_shares(argc > 2 ? std::atoi(argv[2]) : 11, argc > 3 ? argv[3] : "");
+  }
   benchmark::Initialize(&argc, argv);
   pets::benchmarks::register_all();
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

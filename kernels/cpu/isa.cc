@@ -4,20 +4,22 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace pets::kernels {
 namespace {
 
-constexpr std::string_view kNames[] = {"portable", "neon", "avx2", "avx512"};
+constexpr std::string_view kNames[] = {"portable", "neon", "neon_dot", "neon_bf16", "avx2", "avx512", "avx512_vnni", "avx512_bf16"};
 
 #if defined(__x86_64__)
 struct Cpuid {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
 };
-Cpuid cpuid(unsigned leaf) {
+Cpuid cpuid(unsigned leaf, unsigned part = 0) {
   Cpuid r;
-  __get_cpuid_count(leaf, 0, &r.eax, &r.ebx, &r.ecx, &r.edx);  // leaves all zero where the CPU has no such leaf
+  __get_cpuid_count(leaf, part, &r.eax, &r.ebx, &r.ecx, &r.edx);  // leaves all zero where the CPU has no such leaf
   return r;
 }
 constexpr bool all_set(unsigned value, unsigned bits) { return (value & bits) == bits; }
@@ -40,11 +42,26 @@ bool cpu_has(Isa isa) {
   if (!all_set(saved_state(), bit(1) | bit(2))) return false;  // SSE and AVX registers
   if (isa == Isa::kAvx2) return true;
   constexpr unsigned kF = bit(16), kDq = bit(17), kCd = bit(28), kBw = bit(30), kVl = bit(31);
-  return isa == Isa::kAvx512 && all_set(seven.ebx, kF | kDq | kCd | kBw | kVl) &&
-         all_set(saved_state(), bit(5) | bit(6) | bit(7));  // mask registers, upper halves, upper registers
+  if (!all_set(seven.ebx, kF | kDq | kCd | kBw | kVl)) return false;
+  if (!all_set(saved_state(), bit(5) | bit(6) | bit(7))) return false;  // mask registers, upper halves, upper registers
+  if (isa == Isa::kAvx512) return true;
+  constexpr unsigned kVnni = bit(11), kBf16 = bit(5);
+  if (!all_set(seven.ecx, kVnni)) return false;
+  if (isa == Isa::kAvx512Vnni) return true;
+  return isa == Isa::kAvx512Bf16 && seven.eax >= 1 && all_set(cpuid(7, 1).eax, kBf16);
 }
+#elif defined(__aarch64__) && defined(__linux__)
+bool cpu_has(Isa isa) {
+  if (isa == Isa::kPortable || isa == Isa::kNeon) return true;
+  constexpr unsigned long kHalfArithmetic = 1UL << 10, kDotProduct = 1UL << 20, kInt8Matrix = 1UL << 13, kBfloat16 = 1UL << 14;
+  constexpr unsigned long kFirst = kHalfArithmetic | kDotProduct, kSecond = kInt8Matrix | kBfloat16;
+  if ((getauxval(AT_HWCAP) & kFirst) != kFirst) return false;
+  return isa == Isa::kNeonDot || (isa == Isa::kNeonBf16 && (getauxval(AT_HWCAP2) & kSecond) == kSecond);
+}
+#elif defined(__aarch64__)
+bool cpu_has(Isa isa) { return isa == Isa::kPortable || isa == Isa::kNeon; }  // nothing to ask
 #else
-bool cpu_has(Isa) { return true; }  // the variants of other architectures need no more than the baseline
+bool cpu_has(Isa isa) { return isa == Isa::kPortable; }
 #endif
 
 bool in_this_build(Isa isa) {
@@ -52,6 +69,10 @@ bool in_this_build(Isa isa) {
   if (isa == Isa::variant) return true;
   PETS_KERNEL_VARIANTS(PETS_IS_VARIANT)
 #undef PETS_IS_VARIANT
+#define PETS_IS_DOT_VARIANT(variant, name, base, base_name, bfloat16) \
+  if (isa == Isa::variant) return true;
+  PETS_DOT_VARIANTS(PETS_IS_DOT_VARIANT)
+#undef PETS_IS_DOT_VARIANT
   return false;
 }
 
@@ -64,6 +85,14 @@ std::optional<Isa> parse_isa(std::string_view name) {
     if (isa_name(isa) == name) return isa;
   }
   return std::nullopt;
+}
+
+Isa base_isa(Isa isa) {
+#define PETS_BASE_OF(variant, name, base, base_name, bfloat16) \
+  if (isa == Isa::variant) return Isa::base;
+  PETS_DOT_VARIANTS(PETS_BASE_OF)
+#undef PETS_BASE_OF
+  return isa;
 }
 
 bool isa_available(Isa isa) { return in_this_build(isa) && cpu_has(isa); }

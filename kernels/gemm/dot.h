@@ -5,6 +5,7 @@
 // instruction set; what the numbers mean is the same everywhere:
 //
 //   bfloat16   x rounded to nearest even; products summed in float32, in the order and with the roundings of the instruction
+//              (those of x86 and ARM take subnormal inputs, weights and sums as zero)
 //   int8       one scale a row (token), symmetric: scale[row] = max over k of |x[k][row]| / 127, q = x / scale rounded to nearest even;
 //              products are summed exactly, in integers, so every instruction set gives the same sums for the same q
 #pragma once
@@ -24,6 +25,7 @@ constexpr size_t converted_strip_bytes(WeightType, size_t k) { return (k + 3) / 
 /// One panel applied to `strips` converted strips:
 ///   bfloat16   y[s][c][row] = init + sum over groups, ascending, of x . w
 ///   int8       y[s][c][row] = fma(float(sum over k of q * w), x_scale[s][row] * w_scale[c], init)
+/// int8 weights are in [-127, 127]: with -128 AVX2's sums are unspecified. k * 127^2 must fit 31 bits (k <= 133,000).
 /// `init` as in LinearPanel: bias[s][c], or what y[s] holds where bias[s] is null. Only rows in `lanes` are written (several strips: all).
 /// A weight that `planes` (null: none; bit planes as in mask/mask.h) does not keep takes part as 0.
 struct DotPanel {

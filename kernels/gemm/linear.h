@@ -14,8 +14,8 @@ namespace pets::kernels {
 ///
 /// x: [k][16] floats, 64-byte aligned, strip s at x + s * x_stride (floats). y: [width][16], aligned, at y + s * y_stride.
 /// `k` may be a part of the inputs: chains go on from y.
-/// panel: [k][width], element type `type`, no alignment needed; 64 bytes behind it must be readable. No aliasing.
-/// Half-precision weights are widened in registers; accumulation is always float32.
+/// panel: [k][width], element type `type`, bfloat16 in pairs, [ceil(k / 2)][width][2]; no alignment needed; 64 bytes behind it must be
+/// readable. No aliasing. Weights of 16 bits are widened in registers; accumulation is always float32. int8 goes to gemm/dot.h.
 struct LinearPanel {
   const float* x = nullptr;
   size_t x_stride = 0;

@@ -19,22 +19,11 @@ inline constexpr struct RowBits {
   constexpr const int32_t& operator[](uint32_t i) const { return bit[i]; }
 } kRowBits;
 
-/// Row `row` of a block that begins at an even k; `at` is k * width. bfloat16: the even input of a pair is the low half of a word.
-template <WeightType kType>
-PETS_INLINE Rows16 load_row(const void* panel, size_t at, size_t width, uint32_t row) {
-  if constexpr (kType != WeightType::kBFloat16) {
-    return load_weights<kType>(panel, at);
-  } else {
-    const Bits16 words = load_bits_unaligned(static_cast<const uint32_t*>(panel) + (at - row % 2 * width) / 2);
-    return row % 2 == 0 ? floats(shift_left<16>(words)) : floats(bit_and(words, static_cast<int32_t>(0xFFFF0000)));
-  }
-}
-
 /// Stages one row of 16 weights a step, those that their mask keeps, the others as +0.
 template <WeightType kType>
 struct StageMasked {
   const void* panel;
-  size_t at;  ///< the row's k times the width
+  size_t at;  ///< the row's first value in the panel; of bfloat16, whose rows lie in pairs, the pair's
   size_t width;
   const uint32_t* planes;  ///< of the next 32 rows
   size_t left;             ///< rows still to stage
@@ -50,9 +39,19 @@ struct StageMasked {
       planes += kPanelColumns;
     }
     // Bits come from a table: a load that is broadcast costs nothing on the ports of the multiplications, a register that is does.
-    store(keep_where(keep, kRowBits[row % 32], load_row<kType>(panel, at, width, row)), to);
+    if constexpr (kType == WeightType::kBFloat16) {
+      const auto* pair = reinterpret_cast<const uint32_t*>(static_cast<const uint16_t*>(panel) + at);
+      prefetch_l1(pair + kAhead / 2 * width);
+      const Bits16 words = load_bits_unaligned(pair);
+      const bool odd = row % 2 != 0;
+      const Bits16 wide = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
+      store(keep_where(keep, kRowBits[row % 32], floats(wide)), to);
+      if (odd) at += 2 * width;
+    } else {
+      store(keep_where(keep, kRowBits[row % 32], load_weights<kType>(panel, at)), to);
+      at += width;
+    }
     ++row;
-    at += width;
     to += kPanelColumns;
   }
 };
@@ -121,7 +120,7 @@ inline void stage_masked_rows(const MaskedPanel& a, size_t first, size_t rows, f
 template <WeightType kType>
 void masked_strips_of(const MaskedPanel& a) {
   constexpr uint32_t kMostStrips = 16;
-  static_assert(kStageRows % 32 == 0);
+  static_assert(kStageRows % 32 == 0);  // so blocks begin with whole words of planes, and with whole pairs
   for (uint32_t first = 0; first < a.strips; first += kMostStrips) {
     const uint32_t strips = a.strips - first < kMostStrips ? a.strips - first : kMostStrips;
     const float* starts[kMostStrips];

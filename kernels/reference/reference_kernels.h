@@ -27,4 +27,7 @@ void pool_rows(const PoolRows& a);
 /// Whether `row` is one of `lanes`.
 constexpr bool has_row(LaneMask lanes, uint32_t row) { return (lanes >> row & 1) != 0; }
 
+/// Weight [k][column] of a panel that is [k][width] (bfloat16: [k / 2][width][2]) values of `type`, as float.
+float weight_at(WeightType type, const void* panel, uint32_t width, size_t k, uint32_t column);
+
 }  // namespace pets::kernels::reference

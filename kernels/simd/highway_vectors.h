@@ -36,6 +36,27 @@ PETS_INLINE V load_where_negative(I words, const float* p) {
   return hn::MaskedLoad(hn::RebindMask(FloatTag(), hn::Lt(words, hn::Zero(IntTag()))), FloatTag(), p);
 #endif
 }
+
+/// See rows16.h.
+template <int kInputs>
+PETS_INLINE I keep_inputs(I planes, uint32_t k, I words) {
+  static_assert(kInputs == 2 || kInputs == 4);
+  // The byte of the plane that has the bits of these inputs, four times; then each value's own bit.
+  alignas(16) static constexpr uint8_t kByte[4][16] = {{3, 3, 3, 3, 7, 7, 7, 7, 11, 11, 11, 11, 15, 15, 15, 15},
+                                                       {2, 2, 2, 2, 6, 6, 6, 6, 10, 10, 10, 10, 14, 14, 14, 14},
+                                                       {1, 1, 1, 1, 5, 5, 5, 5, 9, 9, 9, 9, 13, 13, 13, 13},
+                                                       {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12}};
+  const hn::Repartition<uint8_t, IntTag> byte_tag;
+  const auto bytes = hn::TableLookupBytes(hn::BitCast(byte_tag, planes), hn::LoadDup128(byte_tag, kByte[k / 8]));
+  if constexpr (kInputs == 4) {
+    const auto bit = hn::BitCast(byte_tag, hn::Set(IntTag(), k % 8 == 0 ? 0x10204080 : 0x01020408));
+    return hn::BitCast(IntTag(), hn::IfThenElseZero(hn::TestBit(bytes, bit), hn::BitCast(byte_tag, words)));
+  } else {
+    const hn::Repartition<uint16_t, IntTag> half_tag;
+    const auto bit = hn::BitCast(half_tag, hn::Set(IntTag(), 0x00400080 >> k % 8));
+    return hn::BitCast(IntTag(), hn::IfThenElseZero(hn::TestBit(hn::BitCast(half_tag, bytes), bit), hn::BitCast(half_tag, words)));
+  }
+}
 }  // namespace highway
 namespace vectors = highway;
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

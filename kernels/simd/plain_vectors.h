@@ -52,6 +52,12 @@ PETS_INLINE V Sqrt(V a) { return V{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]),
 PETS_INLINE V BitCast(FloatTag, I a) { return reinterpret_cast<V>(a); }
 PETS_INLINE I BitCast(IntTag, V a) { return reinterpret_cast<I>(a); }
 PETS_INLINE I BitCast(IntTag, I a) { return a; }
+PETS_INLINE void Store(I v, IntTag, int32_t* p) { __builtin_memcpy(p, &v, sizeof v); }
+PETS_INLINE V ConvertTo(FloatTag, I a) { return __builtin_convertvector(a, V); }
+PETS_INLINE I Max(I a, I b) { return a > b ? a : b; }
+PETS_INLINE I Or(I a, I b) { return a | b; }
+PETS_INLINE I Xor(I a, I b) { return a ^ b; }
+PETS_INLINE I Sub(I a, I b) { return a - b; }
 PETS_INLINE I Add(I a, I b) { return a + b; }
 PETS_INLINE I And(I a, I b) { return a & b; }
 template <int kBits>
@@ -83,6 +89,22 @@ PETS_INLINE V load_halves(const uint16_t* p) {
 }
 
 PETS_INLINE V load_where_negative(I words, const float* p) { return IfThenElseZero(words >> 31, LoadU(FloatTag(), p)); }
+
+// See rows16.h.
+template <int kInputs>
+PETS_INLINE I keep_inputs(I planes, uint32_t k, I words) {
+  static_assert(kInputs == 2 || kInputs == 4);
+  // The byte of the plane that has the bits of these inputs, four times; then each value's own bit.
+  const I byte = (planes >> static_cast<int32_t>(24 - k / 8 * 8) & 0xFF);
+  const I bytes = byte | byte << 8 | byte << 16 | byte << 24;
+  if constexpr (kInputs == 4) {
+    typedef int8_t Bytes __attribute__((vector_size(16)));
+    return words & reinterpret_cast<I>(reinterpret_cast<Bytes>(bytes & (k % 8 == 0 ? 0x10204080 : 0x01020408)) != 0);
+  } else {
+    typedef int16_t Halves __attribute__((vector_size(16)));
+    return words & reinterpret_cast<I>(reinterpret_cast<Halves>(bytes & (0x00400080 >> k % 8)) != 0);
+  }
+}
 
 // NOLINTEND(readability-identifier-naming,modernize-use-using)
 

@@ -178,9 +178,45 @@ PETS_INLINE Bits16 load_bits_unaligned(const uint32_t* p) {
   PETS_EACH_VECTOR r.v[i] = hn::LoadU(IntTag(), reinterpret_cast<const int32_t*>(p) + i * vectors::kLanes);
   return r;
 }
+/// p is aligned to 64 bytes.
+PETS_INLINE void store_bits(const Bits16& a, int32_t* p) { PETS_EACH_VECTOR hn::Store(a.v[i], IntTag(), p + i * vectors::kLanes); }
+PETS_INLINE Bits16 bits_of(int32_t value) {
+  Bits16 r;
+  const vectors::I all = hn::Set(IntTag(), value);
+  PETS_EACH_VECTOR r.v[i] = all;
+  return r;
+}
+/// Signed integers as the nearest floats.
+PETS_INLINE Rows16 to_floats(const Bits16& a) {
+  Rows16 r;
+  PETS_EACH_VECTOR r.v[i] = hn::ConvertTo(FloatTag(), a.v[i]);
+  return r;
+}
+/// The greater of signed integers.
+PETS_INLINE Bits16 max(const Bits16& a, const Bits16& b) {
+  Bits16 r;
+  PETS_EACH_VECTOR r.v[i] = hn::Max(a.v[i], b.v[i]);
+  return r;
+}
+PETS_INLINE Bits16 bit_or(const Bits16& a, const Bits16& b) {
+  Bits16 r;
+  PETS_EACH_VECTOR r.v[i] = hn::Or(a.v[i], b.v[i]);
+  return r;
+}
+PETS_INLINE Bits16 bit_xor(const Bits16& a, int32_t b) {
+  Bits16 r;
+  const vectors::I all = hn::Set(IntTag(), b);
+  PETS_EACH_VECTOR r.v[i] = hn::Xor(a.v[i], all);
+  return r;
+}
 PETS_INLINE Bits16 add(const Bits16& a, const Bits16& b) {
   Bits16 r;
   PETS_EACH_VECTOR r.v[i] = hn::Add(a.v[i], b.v[i]);
+  return r;
+}
+PETS_INLINE Bits16 sub(const Bits16& a, const Bits16& b) {
+  Bits16 r;
+  PETS_EACH_VECTOR r.v[i] = hn::Sub(a.v[i], b.v[i]);
   return r;
 }
 PETS_INLINE Bits16 bit_and(const Bits16& a, const Bits16& b) {
@@ -222,6 +258,15 @@ PETS_INLINE Rows16 keep_where(const Bits16& words, int32_t bit, const Rows16& a)
 PETS_INLINE Rows16 load_where_negative(const Bits16& words, const float* p) {
   Rows16 r;
   PETS_EACH_VECTOR r.v[i] = vectors::load_where_negative(words.v[i], p + i * vectors::kLanes);
+  return r;
+}
+
+/// Of words that hold kInputs values each (4 bytes or 2 halves, the first one lowest), those that the bit planes keep, the others as 0.
+/// The word's first value belongs to bit 31 - k of its lane's plane, k < 32 a multiple of kInputs.
+template <int kInputs>
+PETS_INLINE Bits16 keep_inputs(const Bits16& planes, uint32_t k, const Bits16& words) {
+  Bits16 r;
+  PETS_EACH_VECTOR r.v[i] = vectors::keep_inputs<kInputs>(planes.v[i], k, words.v[i]);
   return r;
 }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cinttypes>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <unordered_set>
 
@@ -135,6 +137,18 @@ Status add_tasks_impl(Model::Impl& model, const char* path, bool replace, bool q
 
 Status out_of_memory(const char* what) { return Status::error(ErrorCode::kResourceExhausted, "%s: out of memory", what); }
 
+/// Names of instruction sets for a message, made without allocating.
+struct IsaNames {
+  char text[128] = "";
+  explicit IsaNames(bool (*wanted)(kernels::Isa)) {
+    for (kernels::Isa isa : kernels::kAllIsas) {
+      if (!wanted(isa)) continue;
+      const size_t used = std::strlen(text);
+      std::snprintf(text + used, sizeof text - used, "%s%s", used == 0 ? "" : ", ", kernels::isa_name(isa).data());
+    }
+  }
+};
+
 }  // namespace
 
 namespace engine {
@@ -143,9 +157,14 @@ Result<const kernels::KernelTable*> select_kernels() noexcept {
   const char* forced = std::getenv("PETS_ISA");
   if (forced == nullptr || *forced == '\0') return kernels::kernel_table(kernels::best_isa());
   const auto isa = kernels::parse_isa(forced);
-  if (!isa) return Status::error(ErrorCode::kInvalidArgument, "PETS_ISA: expected portable, neon, avx2 or avx512, found '%s'", forced);
+  if (!isa)
+    return Status::error(ErrorCode::kInvalidArgument, "PETS_ISA: expected one of %s, found '%s'",
+                         IsaNames([](kernels::Isa) { return true; }).text, forced);
   const kernels::KernelTable* table = kernels::kernel_table(*isa);
-  if (table == nullptr) return Status::error(ErrorCode::kUnsupported, "PETS_ISA=%s: this CPU or this build does not have it", forced);
+  if (table == nullptr) {
+    return Status::error(ErrorCode::kUnsupported, "PETS_ISA=%s: this CPU, or this build, does not have it; it has %s", forced,
+                         IsaNames(kernels::isa_available).text);
+  }
   return table;
 }
 

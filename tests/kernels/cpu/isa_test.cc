@@ -27,7 +27,21 @@ TEST(IsaTest, AnAvailableIsaHasACompleteTableOfItsOwn) {
     EXPECT_EQ(table->isa, isa);
     EXPECT_TRUE(table->linear_panel && table->linear_continue && table->masked_panel && table->sparse_tile && table->scale_features &&
                 table->scale_bias && table->add && table->scale && table->blend && table->broadcast && table->layer_norm &&
-                table->activate && table->attention_strip && table->embedding_strip && table->pool_rows);
+                table->activate && table->attention_strip && table->embedding_strip && table->pool_rows && table->convert_strip &&
+                table->dot_panel);
+  }
+}
+
+TEST(IsaTest, ALevelSharesTheKernelsOfItsBaseButNotTheDotProducts) {
+  for (Isa isa : kAllIsas) {
+    EXPECT_LE(base_isa(isa), isa);
+    EXPECT_EQ(base_isa(base_isa(isa)), base_isa(isa));
+    if (!isa_available(isa) || base_isa(isa) == isa) continue;
+    ASSERT_TRUE(isa_available(base_isa(isa)));
+    const KernelTable &level = *kernel_table(isa), &base = *kernel_table(base_isa(isa));
+    EXPECT_EQ(level.linear_panel, base.linear_panel);
+    EXPECT_EQ(level.layer_norm, base.layer_norm);
+    EXPECT_NE(level.dot_panel, base.dot_panel);
   }
 }
 

@@ -29,15 +29,15 @@ struct LinearCase {
         y(strips * (width + 1) * kStripRows),
         panel(k * width + kSlack / sizeof(float), kNan),
         bias(strips * width),
-        half(k * width + kSlack / sizeof(uint16_t), uint16_t{0x7E00}),
+        half(padded_inputs(type, k) * width + kSlack / sizeof(uint16_t), uint16_t{0x7E00}),
         x_stride((k + 2) * kStripRows),
         y_stride((width + 1) * kStripRows) {
     random.fill(x);
     random.fill(y);
     random.fill(bias);
-    for (size_t i = 0; i < k * width; ++i) {
-      half[i] = half_from_float(random.value());
-      panel[i] = type == WeightType::kFloat16 ? float_from_half(half[i]) : random.value();
+    for (size_t i = 0; i < k * width; ++i) panel[i] = random.value();
+    for (size_t i = 0; i < padded_inputs(type, k) * width; ++i) {
+      half[i] = type == WeightType::kBFloat16 ? bfloat_from_float(random.value()) : half_from_float(random.value());
     }
     // Every third strip continues what y holds.
     for (uint32_t s = 0; s < strips; ++s) biases.push_back(s % 3 == 2 ? nullptr : bias.data() + s * width);
@@ -75,7 +75,7 @@ PETS_FOR_EVERY_ISA(LinearTest);
 
 TEST_P(LinearTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
   uint64_t seed = 1;
-  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16, WeightType::kBFloat16}) {
     for (size_t k : {size_t{0}, size_t{1}, size_t{7}, size_t{33}, size_t{111}, size_t{384}, size_t{600}}) {
       for (uint32_t width = 1; width <= kPanelColumns; ++width) {
         for (uint32_t strips : {1u, 2u, 3u, 5u}) {
@@ -97,7 +97,7 @@ TEST_P(LinearTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
 }
 
 TEST_P(LinearTest, AskingForTheNextPanelChangesNothing) {
-  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16, WeightType::kBFloat16}) {
     Random random(7);
     LinearCase c(random, 300, 16, 5, type);
     Floats start = c.y;
@@ -140,7 +140,7 @@ TEST_P(LinearTest, ARowsBitsDependNeitherOnItsLaneNorOnItsStripNorOnOtherRows) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     Random random(seed);
     const uint32_t width = 1 + random.below(16), strips = 1 + random.below(6);
-    const WeightType type = seed % 2 ? WeightType::kFloat32 : WeightType::kFloat16;
+    const WeightType type = seed % 3 == 1 ? WeightType::kFloat32 : seed % 3 == 2 ? WeightType::kFloat16 : WeightType::kBFloat16;
     LinearCase c(random, 1 + random.below(300), width, strips, type);
     Floats start = c.y;
     kernels().linear_panel(c.arguments());

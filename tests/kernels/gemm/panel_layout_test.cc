@@ -27,6 +27,64 @@ TEST(PanelLayoutTest, PutsEveryWeightWhereTheHeaderSays) {
   }
 }
 
+TEST(PanelLayoutTest, PutsEveryInputOfAGroupWhereTheHeaderSays) {
+  Random random(2);
+  for (size_t out : {1, 7, 16, 19, 33, 48}) {
+    for (size_t in : {1, 2, 3, 4, 5, 7, 19, 33}) {
+      SCOPED_TRACE(::testing::Message() << "out " << out << " in " << in);
+      const Floats weight = random.floats(out * in);
+      const size_t pairs = padded_inputs(WeightType::kBFloat16, in), fours = padded_inputs(WeightType::kInt8, in);
+      EXPECT_EQ(pairs, (in + 1) / 2 * 2);
+      EXPECT_EQ(fours, (in + 3) / 4 * 4);
+      Buffer<uint16_t> bfloat(out * pairs, uint16_t{0xFFFF});
+      Buffer<int8_t> bytes(out * fours, int8_t{99});
+      Floats scale(out);
+      pack_panels16_bfloat(weight.data(), out, in, bfloat.data());
+      pack_panels16_int8(weight.data(), out, in, bytes.data(), scale.data());
+      for (size_t o = 0; o < out; ++o) {
+        const size_t panel = o / 16, width = panel_width(out, panel), c = o % 16;
+        float largest = 0;
+        for (size_t k = 0; k < in; ++k) largest = std::max(largest, std::fabs(weight[o * in + k]));
+        EXPECT_EQ(scale[o], largest / 127);
+        for (size_t k = 0; k < pairs; ++k) {
+          const uint16_t expected = k < in ? bfloat_from_float(weight[o * in + k]) : uint16_t{0};
+          ASSERT_EQ(bfloat[panel_offset(pairs, panel) + (k / 2 * width + c) * 2 + k % 2], expected);
+        }
+        for (size_t k = 0; k < fours; ++k) {
+          const int8_t value = bytes[panel_offset(fours, panel) + (k / 4 * width + c) * 4 + k % 4];
+          ASSERT_NE(value, -128);
+          ASSERT_NEAR(value * scale[o], k < in ? weight[o * in + k] : 0, scale[o] * 0.5001F);
+        }
+      }
+    }
+  }
+}
+
+TEST(PanelLayoutTest, Int8OutputsOfZeroAndOfSubnormalWeightsAreZero) {
+  const float weight[] = {0, -0.0F, 1e-40F, -1e-40F, 1, -1};
+  int8_t panels[3 * 4];
+  float scale[3];
+  pack_panels16_int8(weight, 3, 2, panels, scale);
+  EXPECT_EQ(scale[0], 0);
+  for (int i : {0, 1, 4, 5}) EXPECT_EQ(panels[i], 0) << i;
+  EXPECT_EQ(panels[8], 127);
+  EXPECT_EQ(panels[9], -127);
+}
+
+TEST(BfloatTest, RoundsToTheNearestAndTiesToEven) {
+  for (uint32_t b = 0; b < 0x7F80; ++b) {
+    const auto low = static_cast<uint16_t>(b), high = static_cast<uint16_t>(b + 1);
+    EXPECT_EQ(bfloat_from_float(float_from_bfloat(low)), low);
+    const float middle = std::bit_cast<float>(b << 16 | 0x8000U);
+    EXPECT_EQ(bfloat_from_float(middle), b % 2 == 0 ? low : high) << b;
+    EXPECT_EQ(bfloat_from_float(std::nextafter(middle, 0.0F)), low) << b;
+    EXPECT_EQ(bfloat_from_float(std::nextafter(middle, kInfinity)), high) << b;
+    EXPECT_EQ(bfloat_from_float(-middle), (b % 2 == 0 ? low : high) | 0x8000) << b;
+  }
+  EXPECT_EQ(bfloat_from_float(kInfinity), 0x7F80);
+  EXPECT_TRUE(std::isnan(float_from_bfloat(bfloat_from_float(std::bit_cast<float>(0x7F800001U)))));
+}
+
 TEST(HalfTest, EveryHalfSurvivesTheWayThereAndBack) {
   for (uint32_t h = 0; h < 0x10000; ++h) {
     const uint16_t half = static_cast<uint16_t>(h);

@@ -7,6 +7,8 @@
 namespace pets::kernels {
 namespace {
 
+constexpr WeightType kTypes[] = {WeightType::kFloat32, WeightType::kFloat16, WeightType::kBFloat16};
+
 class MaskTest : public KernelTest {};
 PETS_FOR_EVERY_ISA(MaskTest);
 
@@ -41,14 +43,14 @@ struct MaskCase {
         y(random.floats(width * kStripRows)),
         panel(k * width + 16, kNan),
         bias(random.floats(width)),
-        half(k * width + 32, uint16_t{0x7E00}),
+        half(padded_inputs(type, k) * width + 32, uint16_t{0x7E00}),
         planes(bit_plane_words(k)) {
     Buffer<uint8_t> bits(width * ((k + 7) / 8));
     for (uint8_t& byte : bits) byte = static_cast<uint8_t>(random.below(256) | random.below(256));
     pack_bit_planes16(bits.data(), width, k, planes.data());
-    for (size_t i = 0; i < k * width; ++i) {
-      half[i] = half_from_float(random.value());
-      panel[i] = type == WeightType::kFloat16 ? float_from_half(half[i]) : random.value();
+    for (size_t i = 0; i < k * width; ++i) panel[i] = random.value();
+    for (size_t i = 0; i < padded_inputs(type, k) * width; ++i) {
+      half[i] = type == WeightType::kBFloat16 ? bfloat_from_float(random.value()) : half_from_float(random.value());
     }
     arguments.x = x.data();
     arguments.y = y.data();
@@ -64,7 +66,7 @@ struct MaskCase {
 
 TEST_P(MaskTest, EqualsTheReferenceAndLeavesOtherRowsAlone) {
   uint64_t seed = 1;
-  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+  for (WeightType type : kTypes) {
     for (size_t k : {size_t{0}, size_t{1}, size_t{7}, size_t{32}, size_t{33}, size_t{111}, size_t{384}, size_t{600}}) {
       for (uint32_t width : {1u, 2u, 7u, 8u, 15u, 16u}) {
         for (LaneMask lanes : kMasks) {
@@ -100,8 +102,7 @@ TEST_P(MaskTest, ARowsBitsDependNeitherOnItsLaneNorOnOtherRows) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     Random random(seed);
-    MaskCase c(random, 1 + random.below(300), 1 + random.below(16), seed % 2 ? WeightType::kFloat32 : WeightType::kFloat16, kAllLanes,
-               true);
+    MaskCase c(random, 1 + random.below(300), 1 + random.below(16), kTypes[seed % 3], kAllLanes, true);
     kernels().masked_panel(c.arguments);
     const std::vector<uint32_t> order = random.lane_order();
     const LaneMask lanes = static_cast<LaneMask>(random.below(0x10000));
@@ -114,9 +115,32 @@ TEST_P(MaskTest, ARowsBitsDependNeitherOnItsLaneNorOnOtherRows) {
   }
 }
 
+TEST_P(MaskTest, SeveralStripsHaveTheBitsOfEachAlone) {
+  for (WeightType type : kTypes) {
+    Random random(11);
+    MaskCase c(random, 301, 13, type, kAllLanes, true);
+    constexpr uint32_t kStrips = 18;  // more than are given the same staged weights
+    const size_t x_stride = 301 * kStripRows, y_stride = 13 * kStripRows;
+    Floats x = random.floats(kStrips * x_stride), y(kStrips * y_stride), alone(kStrips * y_stride);
+    MaskedPanel a = c.arguments;
+    for (uint32_t s = 0; s < kStrips; ++s) {
+      a.x = x.data() + s * x_stride;
+      a.y = alone.data() + s * y_stride;
+      kernels().masked_panel(a);
+    }
+    a.x = x.data();
+    a.y = y.data();
+    a.strips = kStrips;
+    a.x_stride = x_stride;
+    a.y_stride = y_stride;
+    kernels().masked_panel(a);
+    EXPECT_TRUE(all_same_bits(y, alone));
+  }
+}
+
 TEST_P(MaskTest, AMaskThatKeepsAllIsThePlainLinear) {
   Random random(9);
-  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16}) {
+  for (WeightType type : kTypes) {
     MaskCase c(random, 111, 16, type, kAllLanes, true);
     std::fill(c.planes.begin(), c.planes.end(), 0xFFFFFFFF);
     kernels().masked_panel(c.arguments);

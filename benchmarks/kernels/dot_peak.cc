@@ -1,0 +1,98 @@
+#include "benchmarks/kernels/dot_peak.h"
+
+#include "benchmarks/kernels/fma_peak.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace pets::benchmarks {
+namespace {
+
+constexpr int kDotChains = 12;  // as in fma_peak.cc
+constexpr long kDotSteps = 4000;
+
+// The instructions are written out: of what does not change from step to step, a compiler would make one.
+#define PETS_DOT_LOOP(Vector, step)                                                                 \
+  Vector one{}, t{};                                                                                \
+  Vector a{}, b{}, c{}, d{}, e{}, f{}, g{}, h{}, i{}, j{}, k{}, l{};                                \
+  for (long n = 0; n < kDotSteps; ++n) {                                                            \
+    step(a) step(b) step(c) step(d) step(e) step(f) step(g) step(h) step(i) step(j) step(k) step(l) \
+  }                                                                                                 \
+  static_cast<void>(t);
+
+#if defined(__x86_64__)
+#define PETS_STEP(sum) \
+  __asm__ volatile("vpsignb %2, %2, %1\n vpmaddubsw %1, %2, %1\n vpmaddwd %2, %1, %1\n vpaddd %1, %0, %0" : "+x"(sum), "=&x"(t) : "x"(one));
+__attribute__((target("avx2"))) void int8_avx2() { PETS_DOT_LOOP(__m256i, PETS_STEP) }
+#undef PETS_STEP
+#define PETS_STEP(sum) __asm__ volatile("vpmaddwd %2, %2, %1\n vpaddd %1, %0, %0" : "+v"(sum), "=&v"(t) : "v"(one));
+__attribute__((target("avx512f"))) void int8_avx512() { PETS_DOT_LOOP(__m512i, PETS_STEP) }
+#undef PETS_STEP
+#define PETS_STEP(sum) __asm__ volatile("vpdpbusd %1, %1, %0" : "+v"(sum) : "v"(one));
+__attribute__((target("avx512f"))) void int8_avx512_vnni() { PETS_DOT_LOOP(__m512i, PETS_STEP) }
+#undef PETS_STEP
+#define PETS_STEP(sum) __asm__ volatile("vdpbf16ps %1, %1, %0" : "+v"(sum) : "v"(one));
+__attribute__((target("avx512f"))) void bf16_avx512() { PETS_DOT_LOOP(__m512i, PETS_STEP) }
+#undef PETS_STEP
+#elif defined(__aarch64__)
+#define PETS_STEP(sum) \
+  __asm__ volatile("smull %1.8h, %2.8b, %2.8b\n smlal2 %1.8h, %2.16b, %2.16b\n sadalp %0.4s, %1.8h" : "+w"(sum), "=&w"(t) : "w"(one));
+void int8_neon() { PETS_DOT_LOOP(int8x16_t, PETS_STEP) }
+#undef PETS_STEP
+#define PETS_STEP(sum) __asm__ volatile(".arch_extension dotprod\n sdot %0.4s, %1.16b, %1.4b[0]" : "+w"(sum) : "w"(one));
+void int8_neon_dot() { PETS_DOT_LOOP(int8x16_t, PETS_STEP) }
+#undef PETS_STEP
+#define PETS_STEP(sum) __asm__ volatile(".arch_extension bf16\n bfdot %0.4s, %1.8h, %1.2h[0]" : "+w"(sum) : "w"(one));
+void bf16_neon() { PETS_DOT_LOOP(int8x16_t, PETS_STEP) }
+#undef PETS_STEP
+#endif
+
+struct DotLoop {
+  void (*run)() = nullptr;
+  int products = 0;  ///< of a chain in a step
+};
+
+DotLoop dot_loop_for(kernels::Isa isa, kernels::WeightType type) {
+  const bool int8 = type == kernels::WeightType::kInt8;
+  switch (isa) {
+#if defined(__x86_64__)
+    case kernels::Isa::kAvx2:
+      return int8 ? DotLoop{int8_avx2, 32} : DotLoop{};
+    case kernels::Isa::kAvx512:
+      return int8 ? DotLoop{int8_avx512, 32} : DotLoop{};
+    case kernels::Isa::kAvx512Vnni:
+      return int8 ? DotLoop{int8_avx512_vnni, 64} : DotLoop{};
+    case kernels::Isa::kAvx512Bf16:
+      return int8 ? DotLoop{int8_avx512_vnni, 64} : DotLoop{bf16_avx512, 32};
+#elif defined(__aarch64__)
+    case kernels::Isa::kNeon:
+      return int8 ? DotLoop{int8_neon, 16} : DotLoop{};
+    case kernels::Isa::kNeonDot:
+      return int8 ? DotLoop{int8_neon_dot, 16} : DotLoop{};
+    case kernels::Isa::kNeonBf16:
+      return int8 ? DotLoop{int8_neon_dot, 16} : DotLoop{bf16_neon, 8};
+#endif
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+double dot_peak_of_this_thread(kernels::Isa isa, kernels::WeightType type, double seconds) {
+  const DotLoop loop = dot_loop_for(isa, type);
+  if (loop.run == nullptr) return 0;
+  const double start = thread_seconds();
+  double runs = 0, elapsed = 0;
+  do {
+    loop.run();
+    ++runs;
+    elapsed = thread_seconds() - start;
+  } while (elapsed < seconds);
+  return runs * static_cast<double>(kDotSteps) * kDotChains * loop.products * 2 / elapsed * 1e-9;
+}
+
+}  // namespace pets::benchmarks

@@ -1,0 +1,55 @@
+// int8 dot products for AVX-512 with VNNI (Cascade Lake, Zen 4 and later): vpdpbusd multiplies unsigned by signed bytes, so 128 is added to
+// the inputs, and 128 times a column's weights taken off its sums.
+#define PETS_SIMD_NAMESPACE avx512_vnni
+
+// Flags such as -march=native must not turn this file into another variant: better targets have smaller values.
+#define HWY_DISABLED_TARGETS (HWY_AVX3 - 1)
+#define HWY_DISABLE_PCLMUL_AES
+#include "kernels/simd/highway_vectors.h"
+// The vectors come first: what follows is written with them.
+#include "kernels/gemm/dot_tile-inl.h"
+
+static_assert(HWY_STATIC_TARGET == HWY_AVX3);
+
+PETS_SIMD_BEGIN;
+namespace pets::kernels::avx512_vnni {
+namespace {
+
+struct Int8Unit {
+  static constexpr WeightType kType = WeightType::kInt8;
+  static constexpr bool kWide = false, kUnsigned = true;
+  /// As in fp32: 3 strips x 8 columns are 24 products with 11 loads. Latency 5, two a cycle: 10 chains are enough.
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
+  using Sums = Bits16;
+
+  struct Inputs {
+    __m512i value;
+    PETS_INLINE void load(const int32_t* p) { value = _mm512_load_si512(p); }
+  };
+  template <int kColumns>
+  struct Weights {
+    const int32_t* p;
+    explicit PETS_INLINE Weights(const int32_t* words) : p(words) {}
+    PETS_INLINE __m512i column(int c) const {
+      int32_t word;
+      __builtin_memcpy(&word, p + c, sizeof word);
+      return _mm512_set1_epi32(word);
+    }
+  };
+  static PETS_INLINE Bits16 dot(Bits16 sums, const Inputs& inputs, __m512i weight) {
+    sums.v[0].raw = _mm512_dpbusd_epi32(sums.v[0].raw, inputs.value, weight);
+    return sums;
+  }
+  static PETS_INLINE Bits16 column_sums(Bits16 sums, const Bits16& words) {
+    sums.v[0].raw = _mm512_dpbusd_epi32(sums.v[0].raw, _mm512_set1_epi8(1), words.v[0].raw);
+    return sums;
+  }
+};
+
+}  // namespace
+
+void convert_strip(WeightType, const float* x, size_t k, void* out, float* scale) { convert_strip_with<Int8Unit>(x, k, out, scale); }
+void dot_panel(const DotPanel& a) { dot_panel_with<Int8Unit>(a); }
+
+}  // namespace pets::kernels::avx512_vnni
+PETS_SIMD_END;

@@ -1,0 +1,223 @@
+#include "kernels/gemm/dot.h"
+
+#include <ostream>
+
+#include "tests/kernels/gemm/dot_case.h"
+#include "tests/kernels/gemm/emulated_dots.h"
+
+namespace pets::kernels {
+namespace {
+
+struct DotVariant {
+  std::string name;
+  KernelTable kernels;
+  bool fused;
+};
+void PrintTo(const DotVariant& variant, std::ostream* out) { *out << variant.name; }  // part of the tests' names
+
+/// One body for every variant that this CPU has, and for those whose instructions are emulated here.
+class DotTest : public ::testing::TestWithParam<DotVariant> {
+ protected:
+  const KernelTable& kernels() const { return GetParam().kernels; }
+  std::vector<WeightType> types() const {
+    if (kernels().bfloat16_dot) return {WeightType::kInt8, WeightType::kBFloat16};
+    return {WeightType::kInt8};
+  }
+  double tolerance(const DotCase& c, float expected) const {
+    if (c.type == WeightType::kBFloat16) return c.bfloat16_tolerance();
+    return GetParam().fused ? 0 : DotCase::unfused_tolerance(expected);
+  }
+  void expect_like_reference(const DotCase& c, const Floats& actual, const Floats& expected) const {
+    if (c.type == WeightType::kInt8 && GetParam().fused) {
+      EXPECT_TRUE(all_same_bits(actual, expected));
+    } else {
+      EXPECT_TRUE(all_near(actual, expected, [&](size_t i) { return tolerance(c, expected[i]); }));
+    }
+  }
+};
+
+std::vector<DotVariant> dot_variants() {
+  std::vector<DotVariant> variants;
+  for (Isa isa : available_isas()) variants.push_back({std::string(isa_name(isa)), *kernel_table(isa), isa != Isa::kPortable});
+  for (const EmulatedDot& emulated : emulated_dots()) {
+    KernelTable table = *kernel_table(Isa::kPortable);
+    table.bfloat16_dot = emulated.bfloat16;
+    table.convert_strip = emulated.convert_strip;
+    table.dot_panel = emulated.dot_panel;
+    variants.push_back({emulated.name, table, false});
+  }
+  return variants;
+}
+INSTANTIATE_TEST_SUITE_P(Variants, DotTest, ::testing::ValuesIn(dot_variants()), [](const auto& variant) { return variant.param.name; });
+
+TEST_P(DotTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
+  uint64_t seed = 1;
+  for (WeightType type : types()) {
+    for (size_t k : kDotInputs) {
+      for (uint32_t width = 1; width <= kPanelColumns; ++width) {
+        const uint32_t strips = 1 + (width + static_cast<uint32_t>(k)) % 7;
+        for (bool masked : {false, true}) {
+          SCOPED_TRACE(::testing::Message() << "seed " << seed << " type " << static_cast<int>(type) << " k " << k << " width " << width
+                                            << " strips " << strips << " masked " << masked);
+          Random random(seed++);
+          const DotCase c(random, type, k, width, strips);
+          expect_like_reference(c, c.run(kernels(), kAllLanes, masked), c.run(reference_kernels(), kAllLanes, masked));
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DotTest, EqualsTheReferenceForEveryNumberOfStrips) {
+  for (WeightType type : types()) {
+    for (uint32_t strips = 1; strips <= 14; ++strips) {
+      for (bool masked : {false, true}) {
+        SCOPED_TRACE(::testing::Message() << "type " << static_cast<int>(type) << " strips " << strips << " masked " << masked);
+        Random random(strips);
+        const DotCase c(random, type, 1100, 16, strips);  // several blocks of a stage
+        expect_like_reference(c, c.run(kernels(), kAllLanes, masked), c.run(reference_kernels(), kAllLanes, masked));
+      }
+    }
+  }
+}
+
+TEST_P(DotTest, TheLargestValuesAreExact) {
+  // Every product 127 * 127, of either sign: what saturates, or overflows 16 bits, shows here.
+  for (float sign : {1.0F, -1.0F}) {
+    Random random(3);
+    DotCase c(random, WeightType::kInt8, 3072, 16, 1);
+    std::fill(c.x.begin(), c.x.end(), 2.0F);
+    std::fill_n(reinterpret_cast<int8_t*>(c.panel.data()), c.width * c.k, static_cast<int8_t>(127 * sign));
+    std::fill(c.w_scale.begin(), c.w_scale.end(), 1.0F / 127);
+    std::fill(c.bias.begin(), c.bias.end(), 0.0F);
+    const Floats y = c.run(kernels());
+    expect_like_reference(c, y, c.run(reference_kernels()));
+    EXPECT_NEAR(y[0], sign * 2 * 3072, 2e-3);
+  }
+}
+
+TEST_P(DotTest, OnlyTheRowsOfTheMaskAreWritten) {
+  uint64_t seed = 1;
+  for (WeightType type : types()) {
+    for (size_t k : {size_t{0}, size_t{7}, size_t{384}, size_t{1536}}) {
+      for (LaneMask lanes : kMasks) {
+        for (bool masked : {false, true}) {
+          SCOPED_TRACE(::testing::Message() << "seed " << seed << " type " << static_cast<int>(type) << " k " << k << " lanes " << lanes);
+          Random random(seed++);
+          DotCase c(random, type, k, 1 + random.below(16), 1);
+          if (seed % 2 != 0) c.biases[0] = nullptr;
+          const Floats expected = c.run(reference_kernels(), kAllLanes, masked);
+          spoil(c.x, lanes);
+          spoil(c.y, lanes);
+          const Floats y = c.run(kernels(), lanes, masked);
+          EXPECT_TRUE(all_same_bits(y, c.y, static_cast<LaneMask>(~lanes)));
+          for (size_t i = 0; i < c.width * kStripRows; ++i) {
+            if (!has_lane(lanes, i % kStripRows)) continue;
+            EXPECT_NEAR(y[i], expected[i], tolerance(c, expected[i]));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DotTest, ARowsBitsDependNeitherOnItsLaneNorOnItsStripNorOnOtherRows) {
+  for (WeightType type : types()) {
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      SCOPED_TRACE(::testing::Message() << "seed " << seed << " type " << static_cast<int>(type));
+      Random random(seed);
+      const bool masked = seed % 3 == 0;
+      DotCase c(random, type, 1 + random.below(1200), 1 + random.below(16), 1 + random.below(7));
+      const Floats together = c.run(kernels(), kAllLanes, masked);
+
+      // One strip at a time, lanes permuted, half of the rows spoilt.
+      const std::vector<uint32_t> order = random.lane_order();
+      const auto lanes = static_cast<LaneMask>(random.below(0x10000));
+      const Floats moved = permuted(together, order);
+      for (uint32_t s = 0; s < c.strips; ++s) {
+        DotCase one = c;
+        one.strips = 1;
+        one.biases = {c.biases[s]};
+        one.x = permuted(c.x, order);
+        one.y = permuted(c.y, order);
+        std::copy_n(one.x.data() + s * c.x_stride, c.x_stride, one.x.data());
+        std::copy_n(one.y.data() + s * c.y_stride, c.y_stride, one.y.data());
+        spoil(one.x, lanes);
+        const Floats alone = one.run(kernels(), seed % 2 != 0 ? lanes : kAllLanes, masked);
+        for (size_t i = 0; i < c.width * kStripRows; ++i) {
+          if (!has_lane(lanes, i % kStripRows)) continue;
+          EXPECT_TRUE(same_bits(alone[i], moved[s * c.y_stride + i]));
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DotTest, AMaskThatKeepsAllIsThePlainLinear) {
+  for (WeightType type : types()) {
+    Random random(9);
+    DotCase c(random, type, 600, 13, 4);
+    std::fill(c.planes.begin(), c.planes.end(), 0xFFFFFFFF);
+    EXPECT_TRUE(all_same_bits(c.run(kernels(), kAllLanes, true), c.run(kernels())));
+  }
+}
+
+TEST_P(DotTest, ScalesAreTheReferencesBitByBit) {
+  Random random(5);
+  for (float magnitude : {1.0F, 1e30F, 3e38F, 1e-30F, 2e-36F, 1e-37F, 1e-40F, 0.0F}) {
+    Floats x = random.floats(33 * kStripRows, magnitude), expected(kStripRows), scale(kStripRows);
+    Buffer<uint8_t> converted(converted_strip_bytes(WeightType::kInt8, 33));
+    reference_kernels().convert_strip(WeightType::kInt8, x.data(), 33, converted.data(), expected.data());
+    kernels().convert_strip(WeightType::kInt8, x.data(), 33, converted.data(), scale.data());
+    EXPECT_TRUE(all_same_bits(scale, expected)) << magnitude;
+  }
+}
+
+TEST_P(DotTest, HugeAndTinyRowsAreWhatTheContractSays) {
+  Random random(6);
+  DotCase c(random, WeightType::kInt8, 111, 16, 1);
+  for (size_t k = 0; k < c.k; ++k) {
+    float* row = c.x.data() + k * kStripRows;
+    if (k == 50) row[1] = kInfinity, row[2] = -kInfinity, row[3] = kNan, row[4] = -kNan;
+    row[5] *= 1e30F;
+    row[6] *= 1e-37F;
+    row[7] *= 1e-40F;
+    row[8] = 0;
+  }
+  const Floats y = c.run(kernels()), expected = c.run(reference_kernels());
+  for (size_t i = 0; i < c.width * kStripRows; ++i) {
+    const size_t row = i % kStripRows;
+    SCOPED_TRACE(::testing::Message() << "row " << row);
+    if (row >= 1 && row <= 4) {
+      EXPECT_TRUE(std::isnan(y[i]) && std::isnan(expected[i]));
+    } else if (row >= 6 && row <= 8) {
+      EXPECT_EQ(y[i], c.bias[i / kStripRows]);
+    } else {
+      EXPECT_NEAR(y[i], expected[i], tolerance(c, expected[i]));
+    }
+  }
+}
+
+TEST_P(DotTest, Bfloat16KeepsInfinitiesAndNansToTheirRow) {
+  if (!kernels().bfloat16_dot) GTEST_SKIP() << "no bfloat16 dot products";
+  Random random(7);
+  DotCase c(random, WeightType::kBFloat16, 111, 16, 1);
+  Floats clean = c.run(kernels());
+  c.x[50 * kStripRows + 1] = kInfinity;
+  c.x[51 * kStripRows + 2] = std::bit_cast<float>(0x7F800001U);  // a NaN whose upper half alone would be infinity
+  c.x[52 * kStripRows + 3] = 3.4e38F;                            // rounds to infinity
+  const Floats y = c.run(kernels()), expected = c.run(reference_kernels());
+  for (size_t i = 0; i < c.width * kStripRows; ++i) {
+    const size_t row = i % kStripRows;
+    if (row >= 1 && row <= 3) {
+      EXPECT_EQ(std::isnan(y[i]), std::isnan(expected[i])) << row;
+      EXPECT_EQ(std::isinf(y[i]), std::isinf(expected[i])) << row;
+    } else {
+      EXPECT_TRUE(same_bits(y[i], clean[i]));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pets::kernels

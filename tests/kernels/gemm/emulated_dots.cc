@@ -1,0 +1,121 @@
+#include "tests/kernels/gemm/emulated_dots.h"
+
+#include <cmath>
+#include <cstring>
+
+#define PETS_SIMD_NAMESPACE emulated_dot_units
+#include "kernels/simd/plain_vectors.h"
+// The vectors come first: what follows is written with them.
+#include "kernels/gemm/dot_tile-inl.h"
+
+namespace pets::kernels::emulated_dot_units {
+namespace {
+
+struct Words {
+  int32_t value[kStripRows];
+  void load(const int32_t* p) { std::memcpy(value, p, sizeof value); }
+};
+template <int kColumns>
+struct WordOfColumn {
+  const int32_t* p;
+  explicit WordOfColumn(const int32_t* words) : p(words) {}
+  int32_t column(int c) const {
+    int32_t word;
+    std::memcpy(&word, p + c, sizeof word);
+    return word;
+  }
+};
+/// Calls each(row, sum) for the 16 sums.
+template <class Sums, class Each>
+Sums with_each_row(Sums sums, const Each& each) {
+  using Sum = std::remove_reference_t<decltype(sums.v[0][0])>;
+  Sum sum[kStripRows];
+  std::memcpy(sum, &sums, sizeof sum);
+  for (uint32_t row = 0; row < kStripRows; ++row) sum[row] = each(row, sum[row]);
+  std::memcpy(&sums, sum, sizeof sum);
+  return sums;
+}
+
+/// vpdpbusd
+int32_t dpbusd(int32_t sum, int32_t bytes, int32_t weights) {
+  for (int j = 0; j < 4; ++j) sum += static_cast<uint8_t>(bytes >> 8 * j) * static_cast<int8_t>(weights >> 8 * j);
+  return sum;
+}
+
+/// AVX-512's shapes: three strips share a weight.
+struct VnniUnit {
+  static constexpr WeightType kType = WeightType::kInt8;
+  static constexpr bool kWide = false, kUnsigned = true;
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
+  using Sums = Bits16;
+  using Inputs = Words;
+  template <int kColumns>
+  using Weights = WordOfColumn<kColumns>;
+  static Bits16 dot(const Bits16& sums, const Words& inputs, int32_t weight) {
+    return with_each_row(sums, [&](uint32_t row, int32_t sum) { return dpbusd(sum, inputs.value[row], weight); });
+  }
+  static Bits16 column_sums(const Bits16& sums, const Bits16& words) {
+    int32_t word[kStripRows];
+    std::memcpy(word, &words, sizeof word);
+    return with_each_row(sums, [&](uint32_t row, int32_t sum) { return dpbusd(sum, 0x01010101, word[row]); });
+  }
+};
+
+/// vpmaddwd and vpaddd.
+struct Pmaddwd {
+  static constexpr WeightType kType = WeightType::kInt8;
+  static constexpr bool kWide = true, kUnsigned = false;
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
+  using Sums = Bits16;
+  using Inputs = Words;
+  template <int kColumns>
+  using Weights = WordOfColumn<kColumns>;
+  static Bits16 dot(const Bits16& sums, const Words& inputs, int32_t weight) {
+    return with_each_row(sums, [&](uint32_t row, int32_t sum) {
+      const int32_t words = inputs.value[row];
+      return sum + static_cast<int16_t>(words) * static_cast<int16_t>(weight) + (words >> 16) * (weight >> 16);
+    });
+  }
+};
+
+float without_subnormals(float value) { return std::fabs(value) < 0x1p-126F ? std::copysign(0.0F, value) : value; }
+
+/// vdpbf16ps: the odd product first, subnormals as zero.
+struct Dpbf16 {
+  static constexpr WeightType kType = WeightType::kBFloat16;
+  static constexpr bool kWide = false, kUnsigned = false;
+  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
+  using Sums = Rows16;
+  using Inputs = Words;
+  template <int kColumns>
+  using Weights = WordOfColumn<kColumns>;
+  static Rows16 dot(const Rows16& sums, const Words& inputs, int32_t weight) {
+    const auto half = [](int32_t word, int j) { return without_subnormals(float_from_bfloat(static_cast<uint16_t>(word >> 16 * j))); };
+    return with_each_row(sums, [&](uint32_t row, float sum) {
+      for (int j : {1, 0}) sum = without_subnormals(std::fma(half(inputs.value[row], j), half(weight, j), without_subnormals(sum)));
+      return sum;
+    });
+  }
+};
+
+template <class Int8Unit>
+void convert(WeightType type, const float* x, size_t k, void* out, float* scale) {
+  type == WeightType::kInt8 ? convert_strip_with<Int8Unit>(x, k, out, scale) : convert_strip_with<Dpbf16>(x, k, out, scale);
+}
+template <class Int8Unit>
+void panel(const DotPanel& a) {
+  a.type == WeightType::kInt8 ? dot_panel_with<Int8Unit>(a) : dot_panel_with<Dpbf16>(a);
+}
+
+}  // namespace
+}  // namespace pets::kernels::emulated_dot_units
+
+namespace pets::kernels {
+
+std::vector<EmulatedDot> emulated_dots() {
+  namespace units = emulated_dot_units;
+  return {{"emulated_avx512", false, units::convert<units::Pmaddwd>, units::panel<units::Pmaddwd>},
+          {"emulated_avx512_vnni_bf16", true, units::convert<units::VnniUnit>, units::panel<units::VnniUnit>}};
+}
+
+}  // namespace pets::kernels

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import tasks
-from models import Model
+from models import MINILM, Model
 from pets_driver import PetsDriver
 from setup_engines import Ready
 from workloads import equal
@@ -42,22 +42,29 @@ def _peer_memory(peer, folder: Path, threads: int) -> dict:
     return json.loads(result.stdout)
 
 
+def _capacity(bench: Path) -> str:
+    """How many tasks fit in the memory of four full copies of MiniLM: a Markdown table, from the sizes of bundles."""
+    return subprocess.run([bench, "capacity"], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def measure(ready: Ready, count: int, build: Path, threads: int, say) -> dict:
     """Bytes and seconds by engine and precision."""
     model: Model = ready.model
     folder = build / "peers" / model.name
-    found = {"tasks": count, "pets": [], "peers": [], "start": []}
+    bench = build / "release/benchmarks/end_to_end/pets-bench"
+    found = {"tasks": count, "pets": [], "peers": [], "start": [], "capacity": _capacity(bench) if model.name == MINILM else ""}
     workload = equal(1, 32, min(8, count), model.vocabulary)
     queries = {"mix": ([tasks.lora_name(t) for t in workload.task], workload.ids)}
     for precision in ready.pets:
         bundle = tasks.pack(model, count, folder / "tasks", precision, build / "release/converter/pets-convert", lora_only=True)
-        driver = PetsDriver(build / "release/benchmarks/end_to_end/pets-bench", bundle, queries, threads, folder / "footprint.json")
+        driver = PetsDriver(bench, bundle, queries, threads, folder / "footprint.json")
         driver.run("mix", 1)
         found["pets"].append({"precision": precision, "resident": driver.memory()["VmRSS"], "bundle": bundle.stat().st_size} | driver.loaded)
         driver.close()
         seconds = first_answer_seconds(build / "release/runtime/cli/pets-run", bundle, threads)
         found["start"].append({"precision": precision, "seconds": seconds})
-        say(f"pets {precision}, {count} LoRA tasks: {found['pets'][-1]['resident'] / 1e6:.0f} MB, first answer {statistics.median(seconds) * 1e3:.1f} ms")
+        resident = found["pets"][-1]["resident"] / 1e6
+        say(f"pets {precision}, {count} LoRA tasks: {resident:.0f} MB, first answer {statistics.median(seconds) * 1e3:.1f} ms")
     for peer in ready.peers:
         try:
             bytes_ = _peer_memory(peer, folder / "copies" / "0", threads)

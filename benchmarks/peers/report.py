@@ -10,11 +10,18 @@ import ways
 from claims import SUMMARY_HEADER, claims, milliseconds, summary
 from rounds import DROPPED_AT, PETS
 
+NOT_SETTINGS = ("engine", "precision", "mapped_bytes", "model_bytes", "arena_bytes", "tasks")
 KINDS = {"base": "one task, no PET", "lora": "all tasks LoRA", "types": "tasks of every PET type"}
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def _spread(workload: dict, peak: str) -> str:
+    """Median and range: a wide one says that neighbours were busy."""
+    values = [p[peak] for p in workload["peaks"]]
+    return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
 
 
 def _workload(workload: dict) -> list[str]:
@@ -34,11 +41,10 @@ def _workload(workload: dict) -> list[str]:
                 f"{figures.peak_share(workload, cell):.2f}" if cell["engine"] == PETS and not workload["latency"] else "",
             ]
         )  # fmt: skip
-    peaks = {k: statistics.median(p[k] for p in workload["peaks"]) for k in ("fma_gflops", "read_gbs")}
-    text = f"{workload['tokens']:,} tokens in {workload['queries']:,} queries"
+    text = f"{workload['tokens']:,} tokens in {workload['queries']:,} " + ("query" if workload["queries"] == 1 else "queries")
     if workload["ragged"]:
         text += f", {workload['padded_tokens']:,} when padded in one batch"
-    text += f". Peaks in these rounds: {peaks['fma_gflops']:.0f} GFLOP/s float32, {peaks['read_gbs']:.1f} GB/s read."
+    text += f". The machine's peaks in these rounds: {_spread(workload, 'fma_gflops')} GFLOP/s float32, {_spread(workload, 'read_gbs')} GB/s read."
     header = ["engine", "precision", "way", "ms", "tokens/s", "time / pets' base", "share of float32 FMA peak"]
     return [f"### {workload['title']}", "", text, "", *table(header, rows)]
 
@@ -54,10 +60,13 @@ def _footprint(model: dict) -> list[str]:
     lines = table(["resident memory", "precision", "MB", f"MB, {found['tasks']} copies (computed)"], rows)
     for pets in found["pets"]:
         lines += [
-            f"pets {pets['precision']}: bundle {pets['bundle'] / 1e6:.1f} MB, of the resident memory {pets['arena_bytes'] / 1e6:.0f} MB are the arena.",
+            f"pets {pets['precision']}: the bundle has {pets['bundle'] / 1e6:.1f} MB; {pets['arena_bytes'] / 1e6:.0f} MB of the resident memory"
+            f" are the arena, for batches of {pets['max_batch_tokens']:,} tokens.",
             "",
         ]
     lines += ["A peer's figure is what loading and one batch of 8 x 32 tokens add to the process; its program and libraries are not counted.", ""]
+    if found["capacity"]:
+        lines += ["Tasks in the memory where full copies fit 4:", "", found["capacity"].strip(), ""]
     return lines
 
 
@@ -65,7 +74,7 @@ def _settings(results: dict) -> list[str]:
     lines, seen = ["## Settings", ""], set()
     for model in results["models"].values():
         for entry in model["settings"]:
-            values = {k: v for k, v in entry.items() if k not in ("engine", "precision", "mapped_bytes", "model_bytes", "arena_bytes", "tasks")}
+            values = {k: v for k, v in entry.items() if k not in NOT_SETTINGS}
             line = f"- **{entry['engine']} {entry['precision']}**: " + ", ".join(f"{k} {v}" for k, v in values.items())
             if line not in seen:
                 seen.add(line)

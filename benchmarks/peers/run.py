@@ -57,6 +57,8 @@ def cells_of(ready: setup_engines.Ready, workload: Workload) -> list[Cell]:
             name = f"{workload.name}/{kind}"
             cells.append(Cell(PETS, precision, kind, lambda times, d=driver, n=name: d.run(n, times), keep=True))
     for peer in ready.peers:
+        if peer.engine.workloads and workload.name not in peer.engine.workloads:
+            continue
         if workload.few_peers and not (peer.name in FEW_PEERS and peer.precision != "int8"):
             continue
 
@@ -77,9 +79,8 @@ def run_model(name: str, options, say) -> dict:
     build = ROOT / "build"
     model = models.prepare(name, build)
     chosen = [w for w in choose(name, model.vocabulary, options.quick) if has_word(w.name, options.workload)]
-    wanted = [
-        (e, p) for e, p in engines.ALL if has_word(e.name, options.only) and not (options.quick and e is engines.TorchCompileEngine)
-    ]
+    compiles = name == models.MINILM and not options.quick
+    wanted = [(e, p) for e, p in engines.ALL if has_word(e.name, options.only) and (compiles or e is not engines.TorchCompileEngine)]
     use_peft = has_word(PeftEngine.name, options.only)
     ready = setup_engines.prepare(model, TASKS[name], chosen, wanted, use_peft, build, options, say)
     rest = Rest([driver.process.pid for driver in ready.pets.values()])

@@ -14,6 +14,7 @@ class Engine:
 
     name = ""  # as tables show it
     per_task = True  # whether more copies than the first are worth loading (False: the base alone)
+    workloads: tuple | None = None  # names of the only workloads to measure, where every shape costs much to prepare
 
     def __init__(self, folder: Path, threads: int, precision: str):
         raise NotImplementedError

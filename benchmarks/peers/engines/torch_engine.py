@@ -46,6 +46,7 @@ class TorchEngine(Engine):
 class TorchCompileEngine(TorchEngine):
     name = "PyTorch compiled"
     per_task = False  # every copy would be compiled again, and the code is the same
+    workloads = ("1x128x16", "2x32x32", "latency-16")  # a shape takes half a minute and more to compile
 
     def __init__(self, folder: Path, threads: int, precision: str):
         super().__init__(folder, threads, precision)

@@ -102,7 +102,7 @@ def _how(results: dict) -> list[str]:
         "  is still in a cache when its turn comes again, so that more would only take memory. Merged copies have one shape for every PET type, so the",
         "  same figure stands beside the mix of types; adapters cannot be merged, and would cost a peer more.",
         "- Compiled PyTorch is measured on MiniLM with three workloads only, since every shape takes long to compile; the lengths N(32, 1), N(32, 2)",
-        "  and N(32, 4) with OpenVINO and ONNX Runtime only.",
+        "  and N(32, 4) with OpenVINO only; batches by length with OpenVINO and ONNX Runtime only.",
         f"- `{ways.BUCKETS}`: the queries sorted by length, 64 a batch, which is how a user of one task would avoid padding.",
         "- pets' LoRA tasks are written by PEFT, packed by `pets-convert`, and answered by PEFT and by the merged copies too. The mix of types takes in",
         "  turn LoRA r=8 (query, value), BitFit, diff-pruning 1 %, MaskBert 5 % and Houlsby adapters of 64.",

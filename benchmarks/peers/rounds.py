@@ -11,7 +11,8 @@ PETS = "pets"
 REST = 0.2  # seconds between two engines; longer where threads still spin
 SHORT = 0.1  # runs below these seconds are repeated, after one that is not counted
 QUIET_SHARE = 0.1  # of one processor: more than this during a rest is a thread that spins
-DROPPED_AT = 4.0  # a peer's way this many times slower than the best of its workload is not run again
+LONG = 1.0  # a first run of this many seconds needs no second one to warm up
+DROPPED_AT = 2.0  # a peer's way this many times slower than the best of its workload is not run again
 
 
 @dataclass
@@ -80,9 +81,10 @@ def measure(cells: list[Cell], rounds: int, rest: Rest, peaks: Callable[[], dict
     """Fills `seconds` of every cell, and returns the machine's peaks of each round. A peer's cell that fails is marked; one of pets raises."""
     for cell in cells:
         try:
-            cell.run(1)
-            rest()
             cell.warm = cell.run(1)[0]
+            if cell.warm < LONG:
+                rest()
+                cell.warm = cell.run(1)[0]
         except Exception as error:  # an engine may raise anything; the run goes on without it
             if cell.keep:
                 raise

@@ -25,7 +25,8 @@ from workloads import Workload, choose
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = {models.MINILM: 128, models.BERT_BASE: 32}
 QUICK_ROUNDS, ROUNDS = 3, 5
-FEW_PEERS = ("OpenVINO", "ONNX Runtime")
+FEW_PEERS = ("OpenVINO",)  # beside the lengths N(32, 1), N(32, 2) and N(32, 4), to bound the time
+BY_LENGTH = ("OpenVINO", "ONNX Runtime")  # whose batches by length are measured
 
 
 def arguments():
@@ -53,7 +54,7 @@ def has_word(name: str, words) -> bool:
 def cells_of(ready: setup_engines.Ready, workload: Workload) -> list[Cell]:
     cells = []
     for precision, driver in ready.pets.items():
-        for kind in ("base", "lora", "types") if not workload.latency else ("base", "lora"):
+        for kind in ("base", "lora") if workload.latency or workload.few_peers else ("base", "lora", "types"):
             name = f"{workload.name}/{kind}"
             cells.append(Cell(PETS, precision, kind, lambda times, d=driver, n=name: d.run(n, times), keep=True))
     for peer in ready.peers:
@@ -66,7 +67,7 @@ def cells_of(ready: setup_engines.Ready, workload: Workload) -> list[Cell]:
             cells.append(Cell(peer.name, peer.precision, way, timed(call)))
 
         add(ways.ONE_BATCH, ways.one_batch(peer.copies[0], workload))
-        if workload.ragged and not workload.few_peers:
+        if workload.ragged and not workload.few_peers and peer.name in BY_LENGTH:
             add(ways.BUCKETS, ways.buckets(peer.copies[0], workload))
         if len(peer.copies) > 1 and not workload.latency:
             add(ways.PER_TASK, ways.per_task(peer.copies[1:], workload))

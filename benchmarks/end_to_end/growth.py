@@ -52,7 +52,7 @@ def draw(results: dict, path: Path) -> None:
         axes.minorticks_off()
         axes.set_xlabel(title)
         axes.set_ylabel("microseconds a token")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(microseconds_a_token(p) for p in results["points"] if p["axis"] == axis))
         axes.grid(alpha=0.3)
     handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
     figure.suptitle(f"MiniLM shape, float32, {results['cpu']} ({results['isa']}), {results['threads']} threads, {results['date']}", fontsize=10)

@@ -32,6 +32,35 @@ struct LoadTimeOptions {
 /// A bundle of many LoRA tasks on MiniLM's shape: its size against base + deltas, and the time to map, validate and be ready, pages warm.
 int run_load_time(const LoadTimeOptions& options);
 
+struct WorkloadOptions {
+  std::string bundle;
+  std::string workloads;  ///< JSON: {"<name>": {"tasks": ["<task>" a query], "ids": [[token ids] a query]}}
+  uint32_t threads = 0;
+  uint32_t max_batch_tokens = 2048;
+  uint32_t max_batch_queries = 256;
+};
+
+/// Loads a bundle, then answers commands from standard input, one line of JSON each, so that another program can time it between other
+/// engines: first what was loaded; `run NAME [TIMES]`: {"seconds": [...]}; `logits NAME`: {"logits": [[...] a query]}; `peaks`:
+/// {"fma_gflops", "read_gbs"} of as many threads; `memory`: {"VmRSS", "RssAnon", "RssFile"} in bytes; what fails: {"error"}.
+int run_workloads(const WorkloadOptions& options);
+
+struct CapacityOptions {
+  std::string shape = "minilm";
+  uint32_t copies = 4;
+};
+
+/// How many tasks of each PET type lie beside one base in the bytes of some full copies: from the sizes of bundles, float32.
+int run_capacity(const CapacityOptions& options);
+
+struct GrowthOptions {
+  uint32_t threads = 0;
+  uint32_t rounds = 5;
+};
+
+/// Seconds against tasks (1 to 1,024 LoRA on the same queries), packed tokens, and threads, on MiniLM's shape: JSON on standard output.
+int run_growth(const GrowthOptions& options);
+
 testing_util::ModelShape shape_named(const std::string& name);
 
 }  // namespace pets::benchmarks

@@ -30,11 +30,32 @@ int main(int argc, char** argv) {
   load_time->add_option("--tasks", load.tasks, "LoRA tasks")->check(CLI::Range(1, 4096))->capture_default_str();
   load_time->add_option("--rounds", load.rounds, "rounds")->check(CLI::Range(1, 1000))->capture_default_str();
 
+  WorkloadOptions workload;
+  CLI::App* workloads = app.add_subcommand("workload", "answer commands on standard input with the times of a bundle's workloads");
+  workloads->add_option("BUNDLE", workload.bundle, "the bundle")->required();
+  workloads->add_option("WORKLOADS", workload.workloads, "JSON: tasks and token ids of each workload's queries")->required();
+  workloads->add_option("--threads", workload.threads, "workers; 0: all processors")->capture_default_str();
+  workloads->add_option("--max-batch-tokens", workload.max_batch_tokens, "of one packed batch")->capture_default_str();
+  workloads->add_option("--max-batch-queries", workload.max_batch_queries, "of one packed batch")->capture_default_str();
+
+  CapacityOptions capacity;
+  CLI::App* capacities = app.add_subcommand("capacity", "tasks of each PET type in the memory where full copies fit few");
+  capacities->add_option("--shape", capacity.shape, "encoder")->check(CLI::IsMember({"minilm", "bert-base"}))->capture_default_str();
+  capacities->add_option("--copies", capacity.copies, "full copies to compare with")->check(CLI::Range(2, 1000))->capture_default_str();
+
+  GrowthOptions growth;
+  CLI::App* growths = app.add_subcommand("growth", "seconds against tasks, tokens and threads, as JSON");
+  growths->add_option("--threads", growth.threads, "workers; 0: all processors")->capture_default_str();
+  growths->add_option("--rounds", growth.rounds, "interleaved rounds")->check(CLI::Range(1, 1000))->capture_default_str();
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   pets::converter::parse_precision(precision, &mixed.precision);
+  if (workloads->parsed()) return run_workloads(workload);
+  if (capacities->parsed()) return run_capacity(capacity);
+  if (growths->parsed()) return run_growth(growth);
   return mixed_batch->parsed() ? run_mixed_batch(mixed) : run_load_time(load);
 }

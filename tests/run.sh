@@ -113,6 +113,7 @@ emulated_left_out='^golden\.(minilm|examples|scaled)$|LinearTime'
 
 stage_aarch64() {
   make_sysroot && configure aarch64 && cmake --build build/aarch64 -j "$jobs" --target "${emulated_targets[@]}" || return 1
+  python3 benchmarks/kernels/mca/tile_loops.py build/aarch64 --spills-only || return 1
   local cpu
   for cpu in "${emulated_cpus[@]}"; do
     echo "as $cpu:"
@@ -213,7 +214,7 @@ run_stage() { # run_stage NAME BUDGET
     tail -n 80 "$log"
   else
     case $name in # what a person wants to see even where all is well
-      aarch64) grep -E '^as |tests passed|Skipped' "$log" ;;
+      aarch64) grep -E '^as |tests passed|Skipped|spills in them' "$log" ;;
       examples | fuzz) grep -vE '^\[|^--|^$' "$log" | tail -n 60 ;;
       asan) sed -n '/^parser  /,$p' "$log" ;;
     esac

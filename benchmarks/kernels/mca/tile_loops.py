@@ -5,10 +5,11 @@ Compiles the kernel sources of configured build folders to assembly, with each b
 function that is a tile (a template whose name ends in `tile`) the innermost loop with the most multiply-adds. Fails if such a loop
 stores to or loads from the stack: a sum that did not get a register.
 
-usage: tile_loops.py BUILD... [--write FILE] [--mca PROGRAM]
+usage: tile_loops.py BUILD... [--write FILE] [--mca PROGRAM] [--spills-only]
   BUILD    a build folder with compile_commands.json, native or cross
   --write  puts the report into FILE, a Markdown document, between its marker lines
   --mca    llvm-mca; the newest that is installed is taken
+  --spills-only   looks for spills and leaves llvm-mca out
 """
 
 import argparse
@@ -36,7 +37,7 @@ MULTIPLY_ADD = {
 # CPUs as llvm-mca knows them: those that the variants are for. Where a loop needs what a CPU lacks, the CPU has no row.
 CPUS = {
     "aarch64": ("cortex-a78", "neoverse-n1", "neoverse-v2"),
-    "x86_64": ("znver3", "skylake-avx512", "icelake-server"),
+    "x86_64": ("znver3", "skylake-avx512"),
 }
 
 
@@ -112,11 +113,13 @@ def stack_accesses(loop, body, machine):
 
 
 def mca(program, machine, cpu, lines):
-    """(cycles an iteration, block's reciprocal throughput), or None where the CPU lacks an instruction."""
+    """(cycles an iteration, block's reciprocal throughput), or None where the CPU lacks an instruction or llvm-mca does not know it."""
     triple = f"{machine}-linux-gnu"
     result = run([program, f"-mtriple={triple}", f"-mcpu={cpu}", f"-iterations={ITERATIONS}"], "\n".join(lines) + "\n")
+    if "is not a recognized processor" in result.stderr:
+        return None
     if result.returncode != 0:
-        missing = re.search(r"instruction requires|not a recognized|not currently enabled|unsupported instruction", result.stderr)
+        missing = re.search(r"instruction requires|not currently enabled|unsupported instruction", result.stderr)
         if missing:
             return None
         sys.exit(f"{program} -mcpu={cpu}: {result.stderr}")
@@ -143,7 +146,7 @@ def multiply_adds(loop, machine):
 
 
 def memory_accesses(loop):
-    return [line for line in loop if (done := operation(line)) and re.search(r"[\[(]", done[1]) and not re.match(r"prfm|prefetch|lea|nop", done[0])]
+    return [line for line in loop if (done := operation(line)) and re.search(r"\[[swx]|\(", done[1]) and not re.match(r"prfm|prefetch|lea|nop", done[0])]
 
 
 def tiles(entry, machine):
@@ -204,13 +207,16 @@ def report(program, builds):
         variant = f"{machine} {SOURCES.search(entry['file']).group(1)}"
         checked += sum(record["loops"] for record in found)
         spills += [f"{entry['file']}: {record['tile']}: {line}" for record in found for line in record["stack"]]
-        rows += rows_of(program, machine, variant, found)
+        rows += rows_of(program, machine, variant, found) if program else []
+    looked = f"{checked} loops of tiles looked at, {len(spills)} spills in them."
+    if not program:
+        return [looked], spills, checked
     compilers = sorted({run([next(w for w in shlex.split(e["command"]) if Path(w).name != "ccache"), "--version"]).stdout.splitlines()[0]
                         for _, e in entries})
     version = re.search(r"LLVM version (\S+)", run([program, "--version"]).stdout).group(1)
     head = ["| variant | tile | multiply-adds a step | loads and stores a step | of them spills | CPU | cycles a multiply-add | limit of its ports | reached |",
             "|---|---|---|---|---|---|---|---|---|"]
-    text = [f"llvm-mca {version}; compilers: {'; '.join(compilers)}. {checked} loops of tiles looked at, {len(spills)} spills in them.", "",
+    text = [f"llvm-mca {version}; compilers: {'; '.join(compilers)}. {looked}", "",
             *head, *rows]
     return text, spills, checked
 
@@ -228,12 +234,15 @@ def main():
     parser.add_argument("builds", nargs="+", type=Path)
     parser.add_argument("--write", type=Path)
     parser.add_argument("--mca", default=newest_mca())
+    parser.add_argument("--spills-only", action="store_true")
     arguments = parser.parse_args()
-    if not arguments.mca:
+    if arguments.spills_only:
+        arguments.mca = None
+    elif not arguments.mca:
         sys.exit("llvm-mca is not installed: it is part of the package llvm")
     text, spills, checked = report(arguments.mca, arguments.builds)
     print("\n".join(text))
-    if arguments.write:
+    if arguments.write and not arguments.spills_only:
         write(arguments.write, text)
     if spills:
         sys.exit("sums that did not get a register:\n" + "\n".join(spills))

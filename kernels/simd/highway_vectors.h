@@ -1,6 +1,12 @@
 // Highway's vectors of the instruction set that this translation unit is compiled for (static target: no dynamic dispatch, no libhwy).
 #pragma once
 
+// This file's CPU is given by compiler flags alone. On ARM Highway would turn on more (the crypto extension, for a choice at run time that
+// is not made here), and a struct's implicit functions, which are outside its pragmas, could then not inline its vectors. This is how
+// Highway is told that there is no such choice.
+#if defined(__aarch64__)
+#define TOOLCHAIN_MISS_SYS_AUXV_H
+#endif
 #include <hwy/highway.h>
 
 #include <cstddef>

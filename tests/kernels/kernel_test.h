@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -83,6 +84,16 @@ class Random {
 
 /// Lane masks that every masked kernel is tried with.
 inline constexpr LaneMask kMasks[] = {0, 1, 0x8000, 0x0040, 0x00FF, 0xFFFE, 0x5A3C, kAllLanes};
+
+/// Whether case number `index` of a long sweep over sizes runs: all do, but under emulation one in `stride`. With a stride that has no
+/// common factor with the length of any of the sweep's loops, every size still occurs, and with every other one.
+inline bool is_chosen([[maybe_unused]] uint64_t index, [[maybe_unused]] uint64_t stride) {
+#ifdef PETS_EMULATED
+  return index % stride == 0;
+#else
+  return true;
+#endif
+}
 
 inline bool has_lane(LaneMask lanes, uint32_t lane) { return (lanes >> lane & 1) != 0; }
 inline bool same_bits(float a, float b) { return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b); }

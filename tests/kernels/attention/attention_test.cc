@@ -67,14 +67,15 @@ struct Batch {
 };
 
 TEST_P(AttentionTest, EqualsTheReferenceForRaggedBatches) {
-  uint64_t seed = 1;
+  uint64_t seed = 0;
   const std::vector<std::vector<uint32_t>> batches = {{1}, {16}, {7, 1, 1, 19}, {33, 5}, {16, 16}, {111}, {3, 200, 2}};
   for (uint32_t head_size : {1u, 7u, 16u, 19u, 32u, 64u, 80u, 256u}) {
     for (const std::vector<uint32_t>& lengths : batches) {
       for (float magnitude : {0.5f, 4.0f}) {
+        if (!is_chosen(++seed, 3)) continue;
         SCOPED_TRACE(::testing::Message() << "seed " << seed << " head size " << head_size << " sequences "
                                           << ::testing::PrintToString(lengths));
-        Random random(seed++);
+        Random random(seed);
         Batch batch(random, head_size, lengths, magnitude);
         const Floats start = batch.out;
         batch.run(reference_kernels());

@@ -74,14 +74,15 @@ class LinearTest : public KernelTest {
 PETS_FOR_EVERY_ISA(LinearTest);
 
 TEST_P(LinearTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
-  uint64_t seed = 1;
+  uint64_t seed = 0;
   for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16, WeightType::kBFloat16}) {
     for (size_t k : {size_t{0}, size_t{1}, size_t{7}, size_t{33}, size_t{111}, size_t{384}, size_t{600}}) {
       for (uint32_t width = 1; width <= kPanelColumns; ++width) {
         for (uint32_t strips : {1u, 2u, 3u, 5u}) {
+          if (!is_chosen(++seed, 5)) continue;
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " k " << k << " width " << width << " strips " << strips << " type "
                                             << static_cast<int>(type));
-          Random random(seed++);
+          Random random(seed);
           LinearCase c(random, k, width, strips, type);
           Floats start = c.y;
           reference_kernels().linear_panel(c.arguments());

@@ -65,13 +65,14 @@ struct MaskCase {
 };
 
 TEST_P(MaskTest, EqualsTheReferenceAndLeavesOtherRowsAlone) {
-  uint64_t seed = 1;
+  uint64_t seed = 0;
   for (WeightType type : kTypes) {
     for (size_t k : {size_t{0}, size_t{1}, size_t{7}, size_t{32}, size_t{33}, size_t{111}, size_t{384}, size_t{600}}) {
       for (uint32_t width : {1u, 2u, 7u, 8u, 15u, 16u}) {
         for (LaneMask lanes : kMasks) {
+          if (!is_chosen(++seed, 5)) continue;
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " k " << k << " width " << width << " lanes " << lanes);
-          Random random(seed++);
+          Random random(seed);
           MaskCase c(random, k, width, type, lanes, seed % 3 != 0);
           spoil(c.x, lanes);
           spoil(c.y, lanes);

@@ -167,8 +167,9 @@ void half_strip_tiles(HalfStrips<kHalves> h, const Tile& t, uint32_t width, cons
   const float* w = t.w;
   for (uint32_t i = 0; i < tiles; ++i) {
     const uint32_t columns = width / tiles + (i < width % tiles);
-    kHalfStripTiles<kHalves>[columns](h, w, t.w_stride, t.k, line < end ? line : nullptr);
-    line += t.k / kUnrolled * kLine;
+    const bool ask = line < end;
+    kHalfStripTiles<kHalves>[columns](h, w, t.w_stride, t.k, ask ? line : nullptr);
+    if (ask) line += t.k / kUnrolled * kLine;
     w += columns;
     for (int r = 0; r < kHalves; ++r) {
       h.y[r] += columns * kStripRows;

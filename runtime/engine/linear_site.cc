@@ -117,8 +117,14 @@ void apply_masks(const SharedLinear& linear, const LinearWeights& weights, const
       if (same_task(plans[s])) {
         while (s + call.run < strips && same_task(plans[s + call.run]) && linear.neighbours(s, call.run)) ++call.run;
       }
-      const float* start = call.part.first ? start_at(chain_start(active.operators, weights), column) : nullptr;
-      linear.masked(call, active.operators->mask, start, active.lanes);
+      PanelCall own = call;
+      if (plans[s].dense) {
+        // The dense chains of the strip's other rows go on over all of its rows, so these take their place once all inputs are in.
+        if (!call.part.last) continue;
+        own.part = {0, weights.in, true, true};
+      }
+      const float* start = own.part.first ? start_at(chain_start(active.operators, weights), column) : nullptr;
+      linear.masked(own, active.operators->mask, start, active.lanes);
     }
   }
 }

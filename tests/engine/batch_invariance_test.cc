@@ -127,7 +127,8 @@ std::vector<Case> cases() {
     all.push_back({isa, {48, 2, 3, 112, 211, 96, 2}, Precision::kFloat32});
     all.push_back({isa, {64, 1, 2, 100, 97, 64, 2}, Precision::kFloat16});
     all.push_back({isa, {40, 3, 5, 72, 61, 40, 1}, Precision::kFloat32});
-    all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kBFloat16});  // inputs that fill no whole group
+    all.push_back({isa, {44, 1, 2, 1100, 61, 40, 1}, Precision::kFloat32});  // more inputs than a linear takes at once
+    all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kBFloat16});   // inputs that fill no whole group
     all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kInt8});
   }
   return all;

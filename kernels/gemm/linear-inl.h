@@ -65,10 +65,8 @@ inline void linear_panel(const LinearPanel& a) {
   if (a.type == WeightType::kBFloat16) {
     // Pairs of inputs: the even one is the low half of each 32-bit word.
     const uint32_t* pairs = static_cast<const uint32_t*>(a.panel);
-    const char* next_pairs = static_cast<const char*>(a.prefetch);
     staged_strips(t, a.width, a.k, a.strips, [&](size_t first, size_t rows, float* stage) {
       for (size_t pair = first / 2; pair < (first + rows + 1) / 2; ++pair, stage += 2 * kPanelColumns) {
-        if (next_pairs) prefetch_l2(next_pairs + pair * a.width * sizeof(uint32_t));
         prefetch_l1(pairs + (pair + kAhead) * a.width);
         const Bits16 words = load_bits_unaligned(pairs + pair * a.width);
         store(floats(shift_left<16>(words)), stage);

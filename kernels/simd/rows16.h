@@ -192,36 +192,22 @@ PETS_INLINE Rows16 to_floats(const Bits16& a) {
   PETS_EACH_VECTOR r.v[i] = hn::ConvertTo(FloatTag(), a.v[i]);
   return r;
 }
-/// The greater of signed integers.
-PETS_INLINE Bits16 max(const Bits16& a, const Bits16& b) {
-  Bits16 r;
-  PETS_EACH_VECTOR r.v[i] = hn::Max(a.v[i], b.v[i]);
-  return r;
-}
-PETS_INLINE Bits16 bit_or(const Bits16& a, const Bits16& b) {
-  Bits16 r;
-  PETS_EACH_VECTOR r.v[i] = hn::Or(a.v[i], b.v[i]);
-  return r;
-}
+#define PETS_BITS_BINARY(name, Op)                            \
+  PETS_INLINE Bits16 name(const Bits16& a, const Bits16& b) { \
+    Bits16 r;                                                 \
+    PETS_EACH_VECTOR r.v[i] = hn::Op(a.v[i], b.v[i]);         \
+    return r;                                                 \
+  }
+PETS_BITS_BINARY(add, Add)
+PETS_BITS_BINARY(sub, Sub)
+PETS_BITS_BINARY(max, Max)  // of signed integers
+PETS_BITS_BINARY(bit_and, And)
+PETS_BITS_BINARY(bit_or, Or)
+#undef PETS_BITS_BINARY
 PETS_INLINE Bits16 bit_xor(const Bits16& a, int32_t b) {
   Bits16 r;
   const vectors::I all = hn::Set(IntTag(), b);
   PETS_EACH_VECTOR r.v[i] = hn::Xor(a.v[i], all);
-  return r;
-}
-PETS_INLINE Bits16 add(const Bits16& a, const Bits16& b) {
-  Bits16 r;
-  PETS_EACH_VECTOR r.v[i] = hn::Add(a.v[i], b.v[i]);
-  return r;
-}
-PETS_INLINE Bits16 sub(const Bits16& a, const Bits16& b) {
-  Bits16 r;
-  PETS_EACH_VECTOR r.v[i] = hn::Sub(a.v[i], b.v[i]);
-  return r;
-}
-PETS_INLINE Bits16 bit_and(const Bits16& a, const Bits16& b) {
-  Bits16 r;
-  PETS_EACH_VECTOR r.v[i] = hn::And(a.v[i], b.v[i]);
   return r;
 }
 PETS_INLINE Bits16 bit_and(const Bits16& a, int32_t b) {

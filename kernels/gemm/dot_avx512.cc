@@ -7,7 +7,7 @@
 #define HWY_DISABLE_PCLMUL_AES
 #include "kernels/simd/highway_vectors.h"
 // The vectors come first: what follows is written with them.
-#include "kernels/gemm/dot_tile-inl.h"
+#include "kernels/gemm/dot_avx512-inl.h"
 
 static_assert(HWY_STATIC_TARGET == HWY_AVX3);
 
@@ -18,20 +18,12 @@ namespace {
 struct Int8Unit {
   static constexpr WeightType kType = WeightType::kInt8;
   static constexpr bool kWide = true, kUnsigned = false;
-  /// As in fp32: 24 of 32 registers hold sums, 3 inputs, and 5 are left for a weight and products.
-  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
+  static constexpr int columns(int strips) { return avx512_columns(strips); }
   using Sums = Bits16;
+  using Inputs = WordsOfRows;
+  template <int>
+  using Weights = BroadcastWords;
 
-  struct Inputs {
-    __m512i value;
-    PETS_INLINE void load(const int32_t* p) { value = _mm512_load_si512(p); }
-  };
-  template <int kColumns>
-  struct Weights {
-    const int32_t* p;
-    explicit PETS_INLINE Weights(const int32_t* words) : p(words) {}
-    PETS_INLINE __m512i column(int c) const { return _mm512_set1_epi32(p[c]); }
-  };
   static PETS_INLINE Bits16 dot(Bits16 sums, const Inputs& inputs, __m512i weight) {
     sums.v[0].raw = _mm512_add_epi32(sums.v[0].raw, _mm512_madd_epi16(inputs.value, weight));
     return sums;

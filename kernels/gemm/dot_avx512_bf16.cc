@@ -10,7 +10,7 @@
 #include "kernels/simd/highway_vectors.h"
 // The vectors come first: what follows is written with them.
 #include "kernels/cpu/variants.h"
-#include "kernels/gemm/dot_tile-inl.h"
+#include "kernels/gemm/dot_avx512-inl.h"
 
 static_assert(HWY_STATIC_TARGET == HWY_AVX3);
 
@@ -21,24 +21,12 @@ namespace {
 struct Bfloat16Unit {
   static constexpr WeightType kType = WeightType::kBFloat16;
   static constexpr bool kWide = false, kUnsigned = false;
-  /// As in fp32: 3 strips x 8 columns are 24 products with 11 loads.
-  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
+  static constexpr int columns(int strips) { return avx512_columns(strips); }
   using Sums = Rows16;
+  using Inputs = WordsOfRows;
+  template <int>
+  using Weights = BroadcastWords;
 
-  struct Inputs {
-    __m512i value;
-    PETS_INLINE void load(const int32_t* p) { value = _mm512_load_si512(p); }
-  };
-  template <int kColumns>
-  struct Weights {
-    const int32_t* p;
-    explicit PETS_INLINE Weights(const int32_t* words) : p(words) {}
-    PETS_INLINE __m512i column(int c) const {
-      int32_t word;
-      __builtin_memcpy(&word, p + c, sizeof word);
-      return _mm512_set1_epi32(word);
-    }
-  };
   static PETS_INLINE Rows16 dot(Rows16 sums, const Inputs& inputs, __m512i weight) {
     sums.v[0].raw = _mm512_dpbf16_ps(sums.v[0].raw, reinterpret_cast<__m512bh>(inputs.value), reinterpret_cast<__m512bh>(weight));
     return sums;

@@ -7,7 +7,7 @@
 #define HWY_DISABLE_PCLMUL_AES
 #include "kernels/simd/highway_vectors.h"
 // The vectors come first: what follows is written with them.
-#include "kernels/gemm/dot_tile-inl.h"
+#include "kernels/gemm/dot_avx512-inl.h"
 
 static_assert(HWY_STATIC_TARGET == HWY_AVX3);
 
@@ -18,24 +18,12 @@ namespace {
 struct Int8Unit {
   static constexpr WeightType kType = WeightType::kInt8;
   static constexpr bool kWide = false, kUnsigned = true;
-  /// As in fp32: 3 strips x 8 columns are 24 products with 11 loads. Latency 5, two a cycle: 10 chains are enough.
-  static constexpr int columns(int strips) { return strips == 1 ? 16 : 8; }
+  static constexpr int columns(int strips) { return avx512_columns(strips); }
   using Sums = Bits16;
+  using Inputs = WordsOfRows;
+  template <int>
+  using Weights = BroadcastWords;
 
-  struct Inputs {
-    __m512i value;
-    PETS_INLINE void load(const int32_t* p) { value = _mm512_load_si512(p); }
-  };
-  template <int kColumns>
-  struct Weights {
-    const int32_t* p;
-    explicit PETS_INLINE Weights(const int32_t* words) : p(words) {}
-    PETS_INLINE __m512i column(int c) const {
-      int32_t word;
-      __builtin_memcpy(&word, p + c, sizeof word);
-      return _mm512_set1_epi32(word);
-    }
-  };
   static PETS_INLINE Bits16 dot(Bits16 sums, const Inputs& inputs, __m512i weight) {
     sums.v[0].raw = _mm512_dpbusd_epi32(sums.v[0].raw, inputs.value, weight);
     return sums;

@@ -10,6 +10,7 @@
 #include "kernels/mask/mask.h"
 #include "kernels/norm/layer_norm.h"
 #include "kernels/pooling/pooling.h"
+#include "kernels/rows/rows.h"
 #include "kernels/scale/scale.h"
 #include "kernels/sparse/sparse.h"
 
@@ -33,6 +34,7 @@ struct KernelTable {
   ScaleFn scale;
   BlendFn blend;
   BroadcastFn broadcast;
+  ShiftRowsFn shift_rows;
   LayerNormFn layer_norm;
   ActivateFn activate;
   AttentionStripFn attention_strip;

@@ -191,7 +191,9 @@ void register_operators(const KernelTable& table, const std::string& isa) {
           } else if (op == kLowRank) {
             table.linear_continue({z.get(), factor.get() + p * 8 * kPanelColumns, 8, kPanelColumns, kAllLanes, y});
           } else if (op == kSparse) {
-            table.sparse_tile({linear.x.get(), starts.data() + p * kPanelColumns, rows.data(), values.get(), kPanelColumns, kAllLanes, y});
+            const float* const x = linear.x.get();
+            const LaneMask lanes = kAllLanes;
+            table.sparse_tile({&x, starts.data() + p * kPanelColumns, rows.data(), values.get(), kPanelColumns, &lanes, 1, y, 0});
           }
         }
       }

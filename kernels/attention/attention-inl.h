@@ -101,7 +101,7 @@ inline void attention_strip(const AttentionStrip& a) {
       t.k = a.head_size;
       t.bias = kNoBias;
       t.y = a.scratch + before * kStripRows;
-      tile_panel(t, end - lane, 1);
+      tile_panel(t, end - lane, kStripRows);
     });
     const Rows16 factor = softmax_weights(a.scratch, segment.rows, a.scale);
     const RowMask mask = row_mask(lane_range(segment.lane_begin, segment.lane_end));

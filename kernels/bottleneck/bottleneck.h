@@ -39,12 +39,15 @@ struct Bottleneck {
   const float* channel_scaling = nullptr;  ///< [hidden], or null: `scaling`
 };
 
-/// Floats of scratch that `bottleneck_strip` needs.
-constexpr size_t bottleneck_scratch_floats(size_t hidden, size_t inner) { return (3 * hidden + inner) * kStripRows; }
+/// Strips of one call: what a tile takes, and whose scratch stays in an L2 cache.
+inline constexpr uint32_t kBottleneckStrips = 3;
+/// Floats of scratch that a call needs.
+constexpr size_t bottleneck_scratch_floats(size_t hidden, size_t inner) { return kBottleneckStrips * (3 * hidden + inner) * kStripRows; }
 
-/// Computes y for the rows in `lanes` of one strip; other rows of y keep their bits. `norm` is the site's LayerNorm N as the task
-/// has it. h, r, y: [hidden][16], aligned; y may be h or r. Built from the table's primitives, so it is the same on every ISA.
-void bottleneck_strip(const KernelTable& table, const Bottleneck& bottleneck, const NormParameters& norm, size_t hidden, const float* h,
-                      const float* r, LaneMask lanes, float* scratch, float* y);
+/// Computes y for `strips` <= kBottleneckStrips strips whose rows all are the task's, or nobody's. `norm` is the site's LayerNorm N as
+/// the task has it. h, r, y: [strips][hidden][16], aligned; y may be h or r. Built from the table's primitives, so it is the same on every
+/// ISA.
+void apply_bottleneck(const KernelTable& table, const Bottleneck& bottleneck, const NormParameters& norm, size_t hidden, uint32_t strips,
+                      const float* h, const float* r, float* scratch, float* y);
 
 }  // namespace pets::kernels

@@ -10,6 +10,7 @@
 #include "kernels/mask/mask-inl.h"
 #include "kernels/norm/layer_norm-inl.h"
 #include "kernels/pooling/pooling-inl.h"
+#include "kernels/rows/rows-inl.h"
 #include "kernels/scale/scale-inl.h"
 #include "kernels/sparse/sparse-inl.h"
 
@@ -22,9 +23,17 @@ void dot_panel(const DotPanel& a);
 extern const KernelTable kKernels;
 // One translation unit an instruction set includes this. NOLINTNEXTLINE(misc-definitions-in-headers)
 const KernelTable kKernels = {
-    PETS_SIMD_ISA, kVectors == 1 ? 0 : 512, linear_panel,    linear_continue, masked_panel, false, convert_strip,      dot_panel,
-    sparse_tile,   scale_features,          scale_bias,      add_strips,      scale_strip,  blend, broadcast_features, layer_norm,
-    activate,      attention_strip,         embedding_strip, pool_rows,
+    PETS_SIMD_ISA,      kVectors == 1 ? 0 : 512,
+    linear_panel,       linear_continue,
+    masked_panel,       false,
+    convert_strip,      dot_panel,
+    sparse_tile,        scale_features,
+    scale_bias,         add_strips,
+    scale_strip,        blend,
+    broadcast_features, shift_rows,
+    layer_norm,         activate,
+    attention_strip,    embedding_strip,
+    pool_rows,
 };
 
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

@@ -30,13 +30,23 @@ struct HalfStrips {
 template <int kHalves>
 inline constexpr uint32_t kMostColumns = kHalves == 3 ? 4 : 6;
 
-/// Asks for one line of the next panel every kUnrolled steps.
+/// Asks for kLines lines of the next panel every kUnrolled steps.
+template <int kLines>
 struct AskForLines {
   const char* line;
   PETS_INLINE void step() {
-    prefetch_l2(line);
-    line += kLine;
+    PETS_UNROLL for (int i = 0; i < kLines; ++i) prefetch_l2(line + i * kLine);
+    line += kLines * kLine;
   }
+};
+/// Lines of the next panel that tiles ask for, up to `end`: so many at a time that the tiles of one pass reach its end.
+struct NextLines {
+  const char* line = nullptr;  ///< null: none
+  const char* end = nullptr;
+  size_t at_a_time = 1;  ///< 1 or 3: the tiles of one strip are three, of 16 lines each, for the 128 lines of a pass
+
+  bool left() const { return line < end; }
+  void asked(size_t steps) { line += steps / kUnrolled * at_a_time * kLine; }
 };
 
 // Left to themselves, compilers load rows again for each product, until the load ports limit the tile, or move loads ahead and spill sums
@@ -135,19 +145,20 @@ PETS_INLINE void half_strip_tile_with(const HalfStrips<kHalves>& h, const float*
   }
 }
 
-/// `lines`: of the next panel, asked for where not null.
 template <int kHalves, int kColumns>
-void half_strip_tile(const HalfStrips<kHalves>& h, const float* w, size_t w_stride, size_t steps, const char* lines) {
+void half_strip_tile(const HalfStrips<kHalves>& h, const float* w, size_t w_stride, size_t steps, const NextLines& next) {
   if (w_stride != kStripRows) {
     half_strip_tile_with<kHalves, kColumns, 0>(h, w, w_stride, steps, NoSideWork());
-  } else if (lines) {
-    half_strip_tile_with<kHalves, kColumns, kStripRows>(h, w, w_stride, steps, AskForLines{lines});
+  } else if (next.left() && next.at_a_time == 1) {
+    half_strip_tile_with<kHalves, kColumns, kStripRows>(h, w, w_stride, steps, AskForLines<1>{next.line});
+  } else if (next.left()) {
+    half_strip_tile_with<kHalves, kColumns, kStripRows>(h, w, w_stride, steps, AskForLines<3>{next.line});
   } else {
     half_strip_tile_with<kHalves, kColumns, kStripRows>(h, w, w_stride, steps, NoSideWork());
   }
 }
 template <int kHalves>
-using HalfStripTileFn = void (*)(const HalfStrips<kHalves>&, const float*, size_t, size_t, const char*);
+using HalfStripTileFn = void (*)(const HalfStrips<kHalves>&, const float*, size_t, size_t, const NextLines&);
 template <int kHalves>
 inline constexpr HalfStripTileFn<kHalves> kHalfStripTiles[7] = {
     nullptr,
@@ -159,17 +170,35 @@ inline constexpr HalfStripTileFn<kHalves> kHalfStripTiles[7] = {
     kHalves == 2 ? half_strip_tile<kHalves, kHalves == 2 ? 6 : 1> : nullptr,
 };
 
-/// Half strips (rows set in h) times one pass over the panel at t.w, in tiles as equal as can be. Every tile asks for further lines of
-/// the next panel, from `line` up to `end`.
+/// How a panel of so many columns is divided into tiles, as equal as can be: a table, as a division takes longer than a step of k.
+struct TileColumns {
+  uint8_t count = 0;
+  uint8_t columns[4] = {};
+};
 template <int kHalves>
-void half_strip_tiles(HalfStrips<kHalves> h, const Tile& t, uint32_t width, const char*& line, const char* end) {
-  const uint32_t tiles = (width + kMostColumns<kHalves> - 1) / kMostColumns<kHalves>;
+struct AllTileColumns {
+  TileColumns of_width[kPanelColumns + 1];
+  constexpr AllTileColumns() : of_width() {
+    for (uint32_t width = 1; width <= kPanelColumns; ++width) {
+      const uint32_t count = (width + kMostColumns<kHalves> - 1) / kMostColumns<kHalves>;
+      of_width[width].count = static_cast<uint8_t>(count);
+      for (uint32_t i = 0; i < count; ++i) of_width[width].columns[i] = static_cast<uint8_t>(width / count + (i < width % count));
+    }
+  }
+  constexpr const TileColumns& operator[](uint32_t width) const { return of_width[width]; }
+};
+template <int kHalves>
+inline constexpr AllTileColumns<kHalves> kTileColumns;
+
+/// Half strips (rows set in h) times one pass over the panel at t.w.
+template <int kHalves>
+void half_strip_tiles(HalfStrips<kHalves> h, const Tile& t, uint32_t width, NextLines& next) {
+  const TileColumns& tiles = kTileColumns<kHalves>[width];
   const float* w = t.w;
-  for (uint32_t i = 0; i < tiles; ++i) {
-    const uint32_t columns = width / tiles + (i < width % tiles);
-    const bool ask = line < end;
-    kHalfStripTiles<kHalves>[columns](h, w, t.w_stride, t.k, ask ? line : nullptr);
-    if (ask) line += t.k / kUnrolled * kLine;
+  for (uint32_t i = 0; i < tiles.count; ++i) {
+    const uint32_t columns = tiles.columns[i];
+    kHalfStripTiles<kHalves>[columns](h, w, t.w_stride, t.k, next);
+    next.asked(t.k);
     w += columns;
     for (int r = 0; r < kHalves; ++r) {
       h.y[r] += columns * kStripRows;
@@ -191,17 +220,26 @@ PETS_INLINE HalfStrips<kHalves> half_strips_from(const Tile& t, uint32_t first) 
   return h;
 }
 
-/// Any number of strips times one panel: see LinearPanel.
-inline void half_strip_panel(Tile t, uint32_t width, uint32_t strips) {
+/// Any number of rows times one panel: see LinearPanel. Rows up to the end of the half strip are computed with them.
+inline void half_strip_panel(Tile t, uint32_t width, uint32_t rows) {
+  const uint32_t halves = (rows + kStripRows / 2 - 1) / (kStripRows / 2);
   size_t left = t.k;
   do {
     t.k = left < kPassRows ? left : kPassRows;
     left -= t.k;
-    const char* line = t.prefetch;
-    const char* const end = line ? line + t.k * t.prefetch_step : nullptr;
-    const uint32_t halves = 2 * strips, by_three = strips / 3 * 6;
-    for (uint32_t half = 0; half < by_three; half += 3) half_strip_tiles<3>(half_strips_from<3>(t, half), t, width, line, end);
-    for (uint32_t half = by_three; half < halves; half += 2) half_strip_tiles<2>(half_strips_from<2>(t, half), t, width, line, end);
+    NextLines next;
+    if (t.prefetch) next = {t.prefetch, t.prefetch + t.k * t.prefetch_step, halves < 6 ? size_t{3} : size_t{1}};
+    for (uint32_t half = 0; half < halves;) {
+      // Threes where no single one is left over; the only half of all takes the strip's other one along.
+      const uint32_t remain = halves - half;
+      if (remain == 3 || remain > 4) {
+        half_strip_tiles<3>(half_strips_from<3>(t, half), t, width, next);
+        half += 3;
+      } else {
+        half_strip_tiles<2>(half_strips_from<2>(t, half), t, width, next);
+        half += 2;
+      }
+    }
     t.x += t.k * kStripRows;
     t.w += t.k * t.w_stride;
     if (t.prefetch) t.prefetch += t.k * t.prefetch_step;
@@ -209,12 +247,12 @@ inline void half_strip_panel(Tile t, uint32_t width, uint32_t strips) {
   } while (left > 0);
 }
 
-/// A panel times any number of strips, in the tiles that suit the instruction set.
-inline void tile_panel(const Tile& t, uint32_t width, uint32_t strips) {
+/// A panel times any number of rows, in the tiles that suit the instruction set. Of the last strip's other rows y may hold anything after.
+inline void tile_panel(const Tile& t, uint32_t width, uint32_t rows) {
   if constexpr (kVectors == 2) {
-    half_strip_panel(t, width, strips);
+    half_strip_panel(t, width, rows);
   } else {
-    tile_strips(t, width, strips);
+    tile_strips(t, width, (rows + kStripRows - 1) / kStripRows);
   }
 }
 

@@ -29,7 +29,7 @@ PETS_INLINE Rows16 load_weights(const void* panel, size_t at) {
 /// Weights that the tile cannot read as they are: `stage_rows(first, rows, stage)` makes rows [first, first + rows) of the panel,
 /// 16 floats each, and all strips share them. t.w and t.k are set here; t.prefetch is as in linear_panel, t.prefetch_step bytes a row.
 template <class StageRows>
-PETS_INLINE void staged_strips(Tile t, uint32_t width, size_t k, uint32_t strips, const StageRows& stage_rows) {
+PETS_INLINE void staged_strips(Tile t, uint32_t width, size_t k, uint32_t rows, const StageRows& stage_rows) {
   alignas(64) float stage[kStageRows * kPanelColumns];
   t.w = stage;
   t.w_stride = kPanelColumns;
@@ -38,7 +38,7 @@ PETS_INLINE void staged_strips(Tile t, uint32_t width, size_t k, uint32_t strips
   do {
     t.k = k - done < kStageRows ? k - done : kStageRows;
     stage_rows(done, t.k, stage);
-    tile_panel(t, width, strips);
+    tile_panel(t, width, rows);
     t.x += t.k * kStripRows;
     t.bias = nullptr;
     if (t.prefetch) t.prefetch += t.k * t.prefetch_step;
@@ -59,13 +59,13 @@ inline void linear_panel(const LinearPanel& a) {
     t.w = static_cast<const float*>(a.panel);
     t.w_stride = a.width;
     t.k = a.k;
-    tile_panel(t, a.width, a.strips);
+    tile_panel(t, a.width, a.strips * kStripRows);
     return;
   }
   if (a.type == WeightType::kBFloat16) {
     // Pairs of inputs: the even one is the low half of each 32-bit word.
     const uint32_t* pairs = static_cast<const uint32_t*>(a.panel);
-    staged_strips(t, a.width, a.k, a.strips, [&](size_t first, size_t rows, float* stage) {
+    staged_strips(t, a.width, a.k, a.strips * kStripRows, [&](size_t first, size_t rows, float* stage) {
       for (size_t pair = first / 2; pair < (first + rows + 1) / 2; ++pair, stage += 2 * kPanelColumns) {
         prefetch_l1(pairs + (pair + kAhead) * a.width);
         const Bits16 words = load_bits_unaligned(pairs + pair * a.width);
@@ -76,7 +76,7 @@ inline void linear_panel(const LinearPanel& a) {
     return;
   }
   const uint16_t* half = static_cast<const uint16_t*>(a.panel);
-  staged_strips(t, a.width, a.k, a.strips, [&](size_t first, size_t rows, float* stage) {
+  staged_strips(t, a.width, a.k, a.strips * kStripRows, [&](size_t first, size_t rows, float* stage) {
     for (size_t k = first; k < first + rows; ++k, stage += kPanelColumns) {
       store(load_weights<WeightType::kFloat16>(half, k * a.width), stage);
     }
@@ -91,7 +91,7 @@ inline void linear_continue(const LinearContinue& a) {
   t.k = a.k;
   t.y = a.y;
   t.lanes = a.lanes;
-  if (a.lanes == kAllLanes) return tile_panel(t, a.width, 1);
+  if (a.lanes == kAllLanes) return tile_panel(t, a.width, kStripRows);
   tile_columns<1>(t, a.width);
 }
 

@@ -56,14 +56,14 @@ struct StageMasked {
   }
 };
 
+/// One strip, staged beside the tile.
 template <WeightType kType>
-void masked_panel_of(const MaskedPanel& a) {
+void masked_strip_of(const MaskedPanel& a) {
   alignas(64) float stage[2][kMaskRows * kPanelColumns];
   Tile t;
   t.x = a.x;
   t.w_stride = kPanelColumns;
   t.bias = a.bias ? &a.bias : nullptr;
-  t.lanes = a.lanes;
   t.read_ahead = false;
   const auto rows_from = [&a](size_t k) { return a.k - k < kMaskRows ? a.k - k : kMaskRows; };
   StageMasked<kType> side{a.panel, 0, a.width, a.planes, rows_from(0), stage[0]};
@@ -121,10 +121,12 @@ template <WeightType kType>
 void masked_strips_of(const MaskedPanel& a) {
   constexpr uint32_t kMostStrips = 16;
   static_assert(kStageRows % 32 == 0);  // so blocks begin with whole words of planes, and with whole pairs
-  for (uint32_t first = 0; first < a.strips; first += kMostStrips) {
-    const uint32_t strips = a.strips - first < kMostStrips ? a.strips - first : kMostStrips;
-    const float* starts[kMostStrips];
-    for (uint32_t s = 0; s < strips; ++s) starts[s] = a.bias;
+  const float* starts[kMostStrips];
+  for (const float*& start : starts) start = a.bias;
+  const uint32_t all_strips = (a.rows + kStripRows - 1) / kStripRows;
+  for (uint32_t first = 0; first < all_strips; first += kMostStrips) {
+    const uint32_t left = a.rows - first * kStripRows;
+    const uint32_t rows = left < kMostStrips * kStripRows ? left : kMostStrips * kStripRows;
     Tile t;
     t.x = a.x + first * a.x_stride;
     t.x_stride = a.x_stride;
@@ -133,9 +135,9 @@ void masked_strips_of(const MaskedPanel& a) {
     t.bias = a.bias ? starts : nullptr;
     t.prefetch = static_cast<const char*>(a.prefetch);
     t.prefetch_step = a.width * (kType == WeightType::kFloat32 ? sizeof(float) : sizeof(uint16_t));
-    staged_strips(t, a.width, a.k, strips, [&](size_t row, size_t rows, float* stage) {
-      if constexpr (kType == WeightType::kFloat32 && kVectors == 2) return stage_masked_rows(a, row, rows, stage);
-      StageMasked<kType> side{a.panel, row * a.width, a.width, a.planes + row / 32 * kPanelColumns, rows, stage};
+    staged_strips(t, a.width, a.k, rows, [&](size_t row, size_t rows_of_k, float* stage) {
+      if constexpr (kType == WeightType::kFloat32 && kVectors == 2) return stage_masked_rows(a, row, rows_of_k, stage);
+      StageMasked<kType> side{a.panel, row * a.width, a.width, a.planes + row / 32 * kPanelColumns, rows_of_k, stage};
       while (side.left > 0) side.step();
     });
   }
@@ -144,8 +146,8 @@ void masked_strips_of(const MaskedPanel& a) {
 template <WeightType kType>
 void masked_panels_of(const MaskedPanel& a) {
   // Two registers a strip: staging first leaves the tile its order and costs less than what it does beside a tile.
-  const bool stage_first = a.strips > 1 || (kVectors == 2 && a.lanes == kAllLanes);
-  stage_first ? masked_strips_of<kType>(a) : masked_panel_of<kType>(a);
+  if (kVectors == 2 || a.rows > kStripRows) return masked_strips_of<kType>(a);
+  masked_strip_of<kType>(a);
 }
 
 inline void masked_panel(const MaskedPanel& a) {

@@ -5,13 +5,13 @@
 
 namespace pets::kernels {
 
-/// The linear operator of one strip under a task's mask, for the rows in `lanes` only:
-///   y[c][row] = init + sum over k of x[k][row] * (keep(k, c) ? w[k][c] : +0)         one FMA chain, k ascending
+/// The linear operator of `rows` rows of one task under its mask, in strips of their own (strip s at x + s * x_stride, y + s * y_stride):
+///   y[s][c][row] = init + sum over k of x[s][k][row] * (keep(k, c) ? w[k][c] : +0)         one FMA chain, k ascending
 /// `init` is bias[c], or what y holds where bias is null. A masked weight takes part as the value +0, as in the Python truth
-/// (0 * infinity is NaN there too). Other rows of y keep their bits.
+/// (0 * infinity is NaN there too). What the last strip's other lanes of y hold afterwards is not specified. The masked weights are made
+/// once for all strips.
 /// planes: [ceil(k / 32)][16] uint32, 64-byte aligned, bit 31 - k % 32 keeps weight k (bundle layout kBitPlanes16, this panel's part).
-/// x, panel, type, width as in LinearPanel. With `strips` > 1 (strip s at x + s * x_stride, y + s * y_stride, `lanes` must be all) the
-/// masked weights are made once for all strips.
+/// x, panel, type, width as in LinearPanel.
 struct MaskedPanel {
   const float* x = nullptr;
   float* y = nullptr;
@@ -21,8 +21,7 @@ struct MaskedPanel {
   size_t k = 0;
   const uint32_t* planes = nullptr;
   const float* bias = nullptr;
-  LaneMask lanes = kAllLanes;
-  uint32_t strips = 1;
+  uint32_t rows = kStripRows;
   size_t x_stride = 0;  ///< floats
   size_t y_stride = 0;
   const void* prefetch = nullptr;             ///< the next panel, or null

@@ -19,6 +19,7 @@ const KernelTable& reference_kernels() {
       reference::scale,
       reference::blend,
       reference::broadcast,
+      reference::shift_rows,
       reference::layer_norm,
       reference::activate,
       reference::attention_strip,

@@ -18,6 +18,7 @@ void add(const float* a, const float* b, size_t features, float* y);
 void scale(const float* a, float factor, size_t features, float* y);
 void blend(const float* x, size_t features, LaneMask lanes, float* y);
 void broadcast(const float* value, size_t features, LaneMask lanes, float* y);
+void shift_rows(const float* a, const float* b, uint32_t from, size_t features, LaneMask lanes, float* y);
 void layer_norm(const LayerNorm& a);
 void activate(Activation activation, const float* x, size_t features, float* y);
 void attention_strip(const AttentionStrip& a);

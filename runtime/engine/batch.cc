@@ -26,7 +26,10 @@ void PackedBatch::append(const Sequence& sequence) {
 }
 
 void PackedBatch::group() {
-  for (uint32_t i = 0; i < sequence_count_; ++i) keys_[i] = (static_cast<uint64_t>(sequences_[i].task_index) << 32) | i;
+  for (uint32_t i = 0; i < sequence_count_; ++i) {
+    const uint64_t masked = sequences_[i].task->weights.masked ? 1 : 0;
+    keys_[i] = masked << 63 | static_cast<uint64_t>(sequences_[i].task_index) << 32 | i;
+  }
   std::sort(keys_, keys_ + sequence_count_);
   uint32_t row = 0;
   for (uint32_t i = 0; i < sequence_count_; ++i) {

@@ -11,7 +11,7 @@
 
 namespace pets::engine {
 
-/// One query's tokens. Sequences are ordered by task.
+/// One query's tokens. Sequences are ordered by task, those with masks last.
 struct Sequence {
   uint32_t query = 0;  ///< index into the run's queries
   const Task* task = nullptr;
@@ -54,7 +54,8 @@ class PackedBatch {
   void clear() { sequence_count_ = rows_ = 0; }
   /// Appends a sequence in input order; the caller has made sure that it fits.
   void append(const Sequence& sequence);
-  /// Sorts sequences by `task_index`, then by input order, assigns rows and builds the strip tables.
+  /// Sorts sequences by `task_index`, then by input order, assigns rows and builds the strip tables. Tasks with masks come last: strips
+  /// whose rows all are masked need no dense chains, so at most one is computed both ways.
   void group();
 
   std::span<const Sequence> sequences() const { return {sequences_, sequence_count_}; }

@@ -59,12 +59,14 @@ void EncoderBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, cons
     scratch.linear.scaled_input = arena.array<float>(kBlockStrips * scratch.linear.scaled_stride);
     scratch.linear.low_rank_stride = static_cast<size_t>(capacity.tasks.rank) * kStripRows;
     scratch.linear.low_rank = arena.array<float>(kBlockStrips * scratch.linear.low_rank_stride);
-    scratch.linear.low_rank_temporary = arena.array<float>(scratch.linear.low_rank_stride);
+    scratch.linear.low_rank_temporary = arena.array<float>(kBlockStrips * scratch.linear.low_rank_stride);
+    scratch.linear.own_stride = widest * kStripRows;
+    scratch.linear.own_input = arena.array<float>(kBlockStrips * scratch.linear.own_stride);
     if (base.linear_type == kernels::WeightType::kBFloat16 || base.linear_type == kernels::WeightType::kInt8) {
       // Planned by the base alone: bfloat16 weights need none of it where the instruction set has no dot products for them.
       scratch.linear.converted.stride = kernels::converted_strip_bytes(base.linear_type, widest);
       scratch.linear.converted.bytes = arena.array<std::byte>(kBlockStrips * scratch.linear.converted.stride);
-      scratch.linear.converted.row_scale = arena.array<float>(static_cast<size_t>(kBlockStrips) * kStripRows);
+      scratch.linear.converted.row_scale = arena.array<float>(static_cast<size_t>(kBlockStrips + 1) * kStripRows);
     }
     scratch.bottleneck = arena.array<float>(kernels::bottleneck_scratch_floats(base.hidden, capacity.tasks.inner));
     scratch.attention = arena.array<float>(kernels::attention_scratch_floats(std::min(capacity.tokens, base.positions)));
@@ -167,29 +169,62 @@ void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups,
   const auto panels = static_cast<uint32_t>(kernels::panel_count(site.weights->out));
   const uint32_t begin = panels * share.part / share.parts, end = panels * (share.part + 1) / share.parts;
   if (begin == end) return;
+  const LinearIndex next = index == kDown ? kQuery : static_cast<LinearIndex>((index + 1) % kLinearSites);
+  if (const uint32_t next_layer = layer + (index == kDown ? 1 : 0); next_layer < base_.layers) {
+    const LinearWeights& weights = base_.layer[next_layer].linear[next];
+    site.then = weights.panel(kernels::panel_count(weights.out) * share.part / share.parts).panel;
+  }
   apply_linear(kernels_, site, groups, block.strip, block.strips, begin, end, scratch.linear);
+}
+
+void Encoder::bottleneck(const kernels::Bottleneck& adapter, const NormWeights& norm, const RowRange& range, bool whole_strips,
+                         const float* dense, float* residual, WorkerScratch& scratch) const {
+  const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
+  const kernels::NormParameters parameters{norm.gamma, norm.beta, base_.norm_epsilon};
+  constexpr uint32_t kMostRows = kernels::kBottleneckStrips * kStripRows;
+  float* const own_dense = scratch.linear.own_input;
+  float* const own_residual = own_dense + kernels::kBottleneckStrips * strip_floats;
+  for (uint32_t done = 0; done < range.rows; done += kMostRows) {
+    const RowRange part{range.first + done, std::min(range.rows - done, kMostRows)};
+    const float* h = dense + part.first_strip() * strip_floats;
+    float* r = residual + part.first_strip() * strip_floats;
+    if (!whole_strips) {
+      gather_rows(kernels_, part, base_.hidden, dense, strip_floats, own_dense, strip_floats);
+      gather_rows(kernels_, part, base_.hidden, residual, strip_floats, own_residual, strip_floats);
+      h = own_dense;
+      r = own_residual;
+    }
+    kernels::apply_bottleneck(kernels_, adapter, parameters, base_.hidden, part.own_strips(), h, r, scratch.bottleneck, r);
+    if (!whole_strips) scatter_rows(kernels_, part, base_.hidden, own_residual, strip_floats, residual, strip_floats);
+  }
 }
 
 void Encoder::close_sublayer(uint32_t layer, SublayerIndex sublayer, const RowGroups& groups, const Block& block,
                              WorkerScratch& scratch) const {
   const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
   const NormWeights& base_norm = base_.layer[layer].norm[sublayer];
+  float* const residual = buffers_.hidden + block.strip * strip_floats;
+  const float* const dense = buffers_.sublayer + block.slot * strip_floats;
+  const auto norm_of = [&](const Task& task) -> const NormWeights& {
+    const NormWeights* own = task.weights.layer[layer].norm[sublayer];
+    return own != nullptr ? *own : base_norm;
+  };
+  // Each writes its own rows of the residual only; the others' are still untouched or already final.
+  each_task(groups, block.strip, block.strips, [&](const Task& task, const RowRange& range) {
+    const kernels::Bottleneck* adapter = task.weights.layer[layer].bottleneck[sublayer];
+    if (adapter == nullptr) return;
+    const bool whole_strips = range.first % kStripRows == 0 && groups.of(block.strip + range.end_strip() - 1).size() == 1;
+    bottleneck(*adapter, norm_of(task), range, whole_strips, dense, residual, scratch);
+  });
   for (uint32_t s = 0; s < block.strips; ++s) {
-    float* residual = buffers_.hidden + (block.strip + s) * strip_floats;
-    const float* dense = buffers_.sublayer + (block.slot + s) * strip_floats;
     NormSegments norms;
     for (const RowSegment& group : groups.of(block.strip + s)) {
-      const TaskLayer& task = group.task->weights.layer[layer];
-      const NormWeights& norm = task.norm[sublayer] != nullptr ? *task.norm[sublayer] : base_norm;
-      if (task.bottleneck[sublayer] == nullptr) {
-        norms.add(group.lanes, norm);
-      } else {
-        // Writes the group's lanes of the residual only; the other groups' lanes are still untouched or already final.
-        kernels::bottleneck_strip(kernels_, *task.bottleneck[sublayer], {norm.gamma, norm.beta, base_.norm_epsilon}, base_.hidden, dense,
-                                  residual, group.lanes, scratch.bottleneck, residual);
-      }
+      if (group.task->weights.layer[layer].bottleneck[sublayer] == nullptr) norms.add(group.lanes, norm_of(*group.task));
     }
-    if (norms.count != 0) kernels_.layer_norm({dense, residual, base_.hidden, base_.norm_epsilon, norms.items, norms.count, residual});
+    float* const rows = residual + s * strip_floats;
+    if (norms.count != 0) {
+      kernels_.layer_norm({dense + s * strip_floats, rows, base_.hidden, base_.norm_epsilon, norms.items, norms.count, rows});
+    }
   }
 }
 
@@ -208,16 +243,17 @@ void Encoder::by_blocks(const PackedBatch& batch, const Work& work) const {
   });
 }
 
-void Encoder::linear_by_panels(uint32_t layer, LinearIndex index, const PackedBatch& batch) const {
+void Encoder::by_panels(uint32_t layer, std::initializer_list<LinearIndex> linears, const PackedBatch& batch) const {
   const uint32_t strips = batch.strips();
   const uint32_t blocks = (strips + kBlockStrips - 1) / kBlockStrips;
-  const uint32_t parts = std::max(1U, (2 * pool_.threads() + blocks - 1) / blocks);  // about two items a worker
+  const auto count = static_cast<uint32_t>(linears.size());
+  const uint32_t parts = std::max(1U, (2 * pool_.threads() + count * blocks - 1) / (count * blocks));  // about two items a worker
   const RowGroups groups = batch.groups();
-  const uint64_t cost = linear_cost(index) * strips / (static_cast<uint64_t>(blocks) * parts);
-  parallel_items(pool_, blocks * parts, cost, [&](uint32_t worker, uint32_t item) {
-    const uint32_t begin = item / parts * kBlockStrips;
+  const uint64_t cost = linear_cost(*linears.begin()) * strips / (static_cast<uint64_t>(blocks) * parts);
+  parallel_items(pool_, count * blocks * parts, cost, [&](uint32_t worker, uint32_t item) {
+    const uint32_t begin = item / parts % blocks * kBlockStrips;
     const Block block{begin, std::min(kBlockStrips, strips - begin), begin};
-    linear(layer, index, groups, block, {item % parts, parts}, buffers_.workers[worker]);
+    linear(layer, linears.begin()[item / parts / blocks], groups, block, {item % parts, parts}, buffers_.workers[worker]);
   });
 }
 
@@ -240,13 +276,13 @@ void Encoder::finish_layer_by_panels(uint32_t layer, const PackedBatch& batch) c
       close_sublayer(layer, sublayer, batch.groups(), {strip, 1, strip}, buffers_.workers[worker]);
     });
   };
-  linear_by_panels(layer, kAttentionOutput, batch);
+  by_panels(layer, {kAttentionOutput}, batch);
   close(kAttentionSublayer);
-  linear_by_panels(layer, kUp, batch);
-  linear_by_panels(layer, kDown, batch);
+  by_panels(layer, {kUp}, batch);
+  by_panels(layer, {kDown}, batch);
   close(kFfnSublayer);
   if (layer + 1 == base_.layers) return;
-  for (const LinearIndex index : {kQuery, kKey, kValue}) linear_by_panels(layer + 1, index, batch);
+  by_panels(layer + 1, {kQuery, kKey, kValue}, batch);
 }
 
 void Encoder::run(const PackedBatch& batch, const tokenizer::Token* tokens) const {
@@ -256,7 +292,7 @@ void Encoder::run(const PackedBatch& batch, const tokenizer::Token* tokens) cons
   parallel_items(pool_, batch.strips(), kElementCost * base_.hidden * kStripRows,
                  [&](uint32_t, uint32_t strip) { embed(batch, tokens, strip); });
   if (few) {
-    for (const LinearIndex index : {kQuery, kKey, kValue}) linear_by_panels(0, index, batch);
+    by_panels(0, {kQuery, kKey, kValue}, batch);
   } else {
     const RowGroups groups = batch.groups();
     by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) {

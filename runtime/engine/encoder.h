@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "kernels/kernel_table.h"
 #include "pets/thread_pool.h"
 #include "runtime/engine/batch.h"
 #include "runtime/engine/linear_site.h"
+#include "runtime/engine/task_rows.h"
 #include "runtime/engine/weights.h"
 #include "runtime/memory/arena.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -64,8 +66,12 @@ class Encoder {
 
   void embed(const PackedBatch& batch, const tokenizer::Token* tokens, uint32_t strip) const;
   void attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const;
-  void linear_by_panels(uint32_t layer, LinearIndex index, const PackedBatch& batch) const;
+  /// Linears of equal size that do not depend on each other, in one region: workers take blocks of strips and shares of the panels.
+  void by_panels(uint32_t layer, std::initializer_list<LinearIndex> linears, const PackedBatch& batch) const;
   void linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share, WorkerScratch& scratch) const;
+  /// An adapter over one task's rows: `dense` and `residual` are the block's strips, the rows of `residual` take the result.
+  void bottleneck(const kernels::Bottleneck& adapter, const NormWeights& norm, const RowRange& range, bool whole_strips, const float* dense,
+                  float* residual, WorkerScratch& scratch) const;
   void close_sublayer(uint32_t layer, SublayerIndex sublayer, const RowGroups& groups, const Block& block, WorkerScratch& scratch) const;
   template <typename Work>
   void by_blocks(const PackedBatch& batch, const Work& work) const;

@@ -14,7 +14,7 @@ using kernels::kStripRows;
 bool reads_tokens(const Task& task) { return task.weights.head.pooling == schema::Pooling::kTokens; }
 
 void dense(const kernels::KernelTable& kernels, const LinearWeights& weights, kernels::Activation activation, const float* x, float* y) {
-  apply_plain_linear(kernels, weights, x, y);
+  apply_plain_linear(kernels, weights, {x, 0}, {y, 0});
   if (activation != kernels::Activation::kNone) kernels.activate(activation, y, weights.out, y);
 }
 

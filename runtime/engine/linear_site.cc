@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/gemm/panel_layout.h"
+#include "runtime/engine/task_rows.h"
 
 namespace pets::engine {
 namespace {
@@ -11,20 +12,49 @@ using kernels::kPanelColumns;
 using kernels::kStripRows;
 using kernels::LaneMask;
 
-/// A segment whose task has operators at this site.
-struct ActiveSegment {
-  const LinearOperators* operators;
-  LaneMask lanes;
-};
-
 /// How one strip of the block is computed.
 struct StripPlan {
-  const float* x = nullptr;             // the strip's input, scaled where a task scales it
-  const float* uniform_bias = nullptr;  // one start for all rows, or null: `blended`
-  bool dense = true;                    // false where every row is masked
-  bool blended = false;                 // rows start from different biases
-  uint32_t active_count = 0;
-  ActiveSegment active[kStripRows];
+  LaneMask dense = 0, masked = 0;  ///< rows whose chains run over the base's weights, and over a task's masked ones
+  bool blended = false;            ///< dense rows start from different biases
+  const float* start = nullptr;    ///< else: what they start from, null stands for zeros
+};
+
+/// A task that has operators at this site, and its rows in the block.
+struct SiteTask {
+  const LinearOperators* operators;
+  RowRange range;
+};
+
+/// One call of apply_linear.
+struct Site {
+  const kernels::KernelTable& kernels;
+  const LinearSite& site;
+  const LinearWeights& weights;
+  const RowGroups& groups;
+  const LinearScratch& scratch;
+  SharedLinear linear;
+  uint32_t strip_begin, strips;
+  StripPlan plan[kBlockStrips];
+  SiteTask task[kBlockStrips * kStripRows];
+  uint32_t tasks = 0;
+  bool masks = false;  ///< whether any task has masked weights
+
+  Site(const kernels::KernelTable& table, const LinearSite& linear_site, const RowGroups& row_groups, uint32_t first, uint32_t count,
+       const LinearScratch& worker_scratch)
+      : kernels(table),
+        site(linear_site),
+        weights(*linear_site.weights),
+        groups(row_groups),
+        scratch(worker_scratch),
+        linear(table, *linear_site.weights, linear_site.x_stride, worker_scratch.converted),
+        strip_begin(first),
+        strips(count) {}
+
+  const LinearOperators* operators_of(const Task& owner) const { return owner.weights.layer[site.layer].linear[site.index]; }
+  float* tile(uint32_t strip, uint32_t panel) const {
+    return site.y + strip * site.y_stride + static_cast<size_t>(panel) * kPanelColumns * kStripRows;
+  }
+  uint32_t width(uint32_t panel) const { return kernels::panel_width(weights.out, panel); }
 };
 
 alignas(64) constexpr float kZeros[kPanelColumns] = {};
@@ -36,158 +66,192 @@ const float* chain_start(const LinearOperators* operators, const LinearWeights& 
   return operators->bias != nullptr ? operators->bias : weights.bias;
 }
 
-/// The first panel_begin-th values of a start vector; null stands for zeros.
-const float* start_at(const float* start, size_t column) { return start == nullptr ? kZeros : start + column; }
-
-void scale_input(const kernels::KernelTable& kernels, const LinearWeights& weights, const float* x, StripPlan& plan, float* scaled) {
-  bool copied = false;
-  for (uint32_t a = 0; a < plan.active_count; ++a) {
-    const ActiveSegment& active = plan.active[a];
-    if (active.operators->scale_input == nullptr) continue;
-    if (!copied) kernels.blend(x, weights.in, kernels::kAllLanes, scaled);
-    copied = true;
-    kernels.scale_features(x, active.operators->scale_input, weights.in, active.lanes, scaled);
-  }
-  plan.x = copied ? scaled : x;
+/// The part of a start vector for one panel; null stands for zeros.
+const float* start_at(const float* start, uint32_t panel) {
+  return start == nullptr ? kZeros : start + static_cast<size_t>(panel) * kPanelColumns;
 }
 
-/// Z = X'A of every low-rank segment, each in its own lanes of one strip.
-void project_low_rank(const kernels::KernelTable& kernels, const LinearWeights& weights, const StripPlan& plan, float* z,
-                      float* temporary) {
-  for (uint32_t a = 0; a < plan.active_count; ++a) {
-    const ActiveSegment& active = plan.active[a];
-    const uint32_t rank = active.operators->rank;
-    if (rank == 0) continue;
-    float* target = active.lanes == kernels::kAllLanes ? z : temporary;
-    LinearWeights factor;
-    factor.panels = active.operators->low_rank_a;
-    factor.out = rank;
-    factor.in = weights.in;
-    apply_plain_linear(kernels, factor, plan.x, target);
-    if (target == temporary) kernels.blend(temporary, rank, active.lanes, z);
-  }
-}
-
-StripPlan plan_strip(const LinearSite& site, std::span<const RowSegment> segments) {
-  StripPlan plan;
-  plan.dense = false;
-  bool first = true;
-  const float* start = nullptr;
-  for (const RowSegment& segment : segments) {
-    const LinearOperators* operators = segment.task->weights.layer[site.layer].linear[site.index];
+void plan_rows(Site& s) {
+  each_task(s.groups, s.strip_begin, s.strips, [&](const Task& owner, const RowRange& range) {
+    const LinearOperators* operators = s.operators_of(owner);
     const bool masked = operators != nullptr && operators->mask != nullptr;
-    if (!masked) plan.dense = true;
-    const float* own = chain_start(operators, *site.weights);
-    if (!first && own != start) plan.blended = true;
-    start = own;
-    first = false;
-    if (operators != nullptr) plan.active[plan.active_count++] = {operators, segment.lanes};
-  }
-  plan.uniform_bias = plan.blended ? nullptr : start;
-  return plan;
+    const float* start = chain_start(operators, s.weights);
+    if (operators != nullptr) s.task[s.tasks++] = {operators, range};
+    s.masks = s.masks || masked;
+    for (uint32_t strip = range.first_strip(); strip < range.end_strip(); ++strip) {
+      StripPlan& plan = s.plan[strip];
+      if (masked) {
+        plan.masked = static_cast<LaneMask>(plan.masked | range.lanes(strip));
+        continue;
+      }
+      if (plan.dense != 0 && plan.start != start) plan.blended = true;
+      plan.dense = static_cast<LaneMask>(plan.dense | range.lanes(strip));
+      plan.start = start;
+    }
+  });
 }
 
-/// Lays each segment's own start into its rows of a panel's tile, in the strips whose rows start differently.
-void blend_starts(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips,
-                  const RowGroups& groups, uint32_t strip_begin, uint32_t panel, float* tile) {
-  const size_t column = static_cast<size_t>(panel) * kPanelColumns;
-  const uint32_t width = kernels::panel_width(site.weights->out, panel);
-  for (uint32_t s = 0; s < strips; ++s) {
-    if (!plans[s].dense || !plans[s].blended) continue;
-    for (const RowSegment& segment : groups.of(strip_begin + s)) {
-      const LinearOperators* operators = segment.task->weights.layer[site.layer].linear[site.index];
-      const float* start = start_at(chain_start(operators, *site.weights), column);
-      kernels.broadcast(start, width, segment.lanes, tile + s * site.y_stride);
+/// Sets every strip's input, scaled where a task scales it.
+void set_inputs(Site& s) {
+  const float* inputs[kBlockStrips];
+  for (uint32_t strip = 0; strip < s.strips; ++strip) inputs[strip] = s.site.x + strip * s.site.x_stride;
+  for (uint32_t t = 0; t < s.tasks; ++t) {
+    const float* factors = s.task[t].operators->scale_input;
+    if (factors == nullptr) continue;
+    const RowRange& range = s.task[t].range;
+    for (uint32_t strip = range.first_strip(); strip < range.end_strip(); ++strip) {
+      const float* x = s.site.x + strip * s.site.x_stride;
+      float* scaled = s.scratch.scaled_input + strip * s.scratch.scaled_stride;
+      if (inputs[strip] == x) s.kernels.blend(x, s.weights.in, kernels::kAllLanes, scaled);
+      inputs[strip] = scaled;
+      s.kernels.scale_features(x, factors, s.weights.in, range.lanes(strip), scaled);
+    }
+  }
+  for (uint32_t strip = 0; strip < s.strips; ++strip) s.linear.set_input(strip, inputs[strip]);
+}
+
+/// Z = X'A of every low-rank task, each in its own rows.
+void project_low_rank(const Site& s) {
+  for (uint32_t t = 0; t < s.tasks; ++t) {
+    const auto& [operators, range] = s.task[t];
+    if (operators->rank == 0) continue;
+    LinearWeights factor;
+    factor.panels = operators->low_rank_a;
+    factor.out = operators->rank;
+    factor.in = s.weights.in;
+    const size_t stride = s.scratch.low_rank_stride;
+    for (uint32_t strip = range.first_strip(), run = 0; strip < range.end_strip(); strip += run) {
+      run = s.linear.float_neighbours(strip, range.end_strip());
+      float* projected = s.scratch.low_rank_temporary;
+      apply_plain_linear(s.kernels, factor, {s.linear.input(strip), s.site.x_stride}, {projected, stride}, run);
+      for (uint32_t i = 0; i < run; ++i) {
+        s.kernels.blend(projected + i * stride, operators->rank, range.lanes(strip + i), s.scratch.low_rank + (strip + i) * stride);
+      }
     }
   }
 }
 
-/// The chains of masked tasks in one panel. Neighbouring strips that one task owns whole share the masked weights.
-void apply_masks(const SharedLinear& linear, const LinearWeights& weights, const StripPlan* plans, uint32_t strips, PanelCall call) {
-  const size_t column = static_cast<size_t>(call.panel) * kPanelColumns;
-  for (uint32_t s = 0; s < strips; s += call.run) {
-    call.first = s;
-    call.run = 1;
-    for (uint32_t a = 0; a < plans[s].active_count; ++a) {
-      const ActiveSegment& active = plans[s].active[a];
-      if (active.operators->mask == nullptr) continue;
-      const auto same_task = [&](const StripPlan& plan) {
-        return plan.active_count == 1 && plan.active[0].operators == active.operators && plan.active[0].lanes == kernels::kAllLanes;
-      };
-      if (same_task(plans[s])) {
-        while (s + call.run < strips && same_task(plans[s + call.run]) && linear.neighbours(s, call.run)) ++call.run;
-      }
-      PanelCall own = call;
-      if (plans[s].dense) {
-        // The dense chains of the strip's other rows go on over all of its rows, so these take their place once all inputs are in.
-        if (!call.part.last) continue;
-        own.part = {0, weights.in, true, true};
-      }
-      const float* start = own.part.first ? start_at(chain_start(active.operators, weights), column) : nullptr;
-      linear.masked(own, active.operators->mask, start, active.lanes);
-    }
+/// Lays each task's own start into its rows of a strip's tile.
+void blend_starts(const Site& s, uint32_t strip, uint32_t panel) {
+  for (const RowSegment& segment : s.groups.of(s.strip_begin + strip)) {
+    const float* start = start_at(chain_start(s.operators_of(*segment.task), s.weights), panel);
+    s.kernels.broadcast(start, s.width(panel), segment.lanes, s.tile(strip, panel));
   }
+}
+
+/// The dense chains of a strip that masked rows share, which wait in its tile meanwhile.
+void apply_dense_beside_masks(const Site& s, uint32_t strip, const float* start, const PanelCall& call) {
+  alignas(64) float chains[kPanelColumns * kStripRows];
+  float* const tile = s.tile(strip, call.panel);
+  const uint32_t width = s.width(call.panel);
+  if (start == nullptr) s.kernels.blend(tile, width, kernels::kAllLanes, chains);
+  s.linear.dense(call, strip, 1, &start, chains, 0);
+  s.kernels.blend(chains, width, s.plan[strip].dense, tile);
 }
 
 /// The dense chains of one panel. Strips that lie one after another go to the kernel together.
-void apply_dense(const SharedLinear& linear, const StripPlan* plans, uint32_t strips, PanelCall call) {
-  const size_t column = static_cast<size_t>(call.panel) * kPanelColumns;
-  for (uint32_t s = 0; s < strips; s += std::max(call.run, 1U)) {
-    const float* starts[kBlockStrips];
-    call.first = s;
-    call.run = 0;
-    for (uint32_t i = s; i < strips && plans[i].dense && linear.neighbours(s, i - s); ++i) {
-      const bool from_tile = !call.part.first || plans[i].blended;
-      starts[call.run++] = from_tile ? nullptr : start_at(plans[i].uniform_bias, column);
+void apply_dense(const Site& s, const PanelCall& call) {
+  const float* starts[kBlockStrips];
+  for (uint32_t strip = 0; strip < s.strips; ++strip) {
+    const StripPlan& plan = s.plan[strip];
+    if (plan.dense == 0) continue;
+    if (call.part.first && plan.blended) blend_starts(s, strip, call.panel);
+    starts[strip] = !call.part.first || plan.blended ? nullptr : start_at(plan.start, call.panel);
+  }
+  for (uint32_t first = 0, end = 0; first < s.strips; first = end) {
+    end = first + 1;
+    if (s.plan[first].dense == 0) continue;
+    if (s.plan[first].masked != 0) {
+      apply_dense_beside_masks(s, first, starts[first], call);
+      continue;
     }
-    if (call.run != 0) linear.dense(call, starts);
+    while (end < s.strips && s.plan[end].dense != 0 && s.plan[end].masked == 0) ++end;
+    end = first + s.linear.neighbours(first, end);
+    s.linear.dense(call, first, end - first, starts + first, s.tile(first, call.panel), s.site.y_stride);
   }
 }
 
-/// Everything that follows the dense or masked chain in one tile.
-void apply_operators(const kernels::KernelTable& kernels, const LinearWeights& weights, const StripPlan& plan, const float* z, size_t panel,
-                     uint32_t width, float* tile) {
-  const size_t column = panel * kPanelColumns;
-  for (uint32_t a = 0; a < plan.active_count; ++a) {
-    const LinearOperators& op = *plan.active[a].operators;
-    const LaneMask lanes = plan.active[a].lanes;
-    if (op.rank != 0) {
-      kernels::LinearContinue call;
-      call.x = z;
-      call.panel = op.low_rank_b + kernels::panel_offset(op.rank, panel);
-      call.k = op.rank;
-      call.width = width;
-      call.lanes = lanes;
-      call.y = tile;
-      kernels.linear_continue(call);
+/// The chains of a task's masked weights over its rows, all panels. Where the strips have other rows too, the chains are computed in strips
+/// of the task's own.
+void apply_mask(const Site& s, const SiteTask& task, PanelCall call) {
+  const RowRange& range = task.range;
+  alignas(64) float own[kBlockStrips * kPanelColumns * kStripRows];
+  constexpr size_t kOwnStride = static_cast<size_t>(kPanelColumns) * kStripRows;
+  const RowInputs inputs = s.linear.inputs_of(range, call.part, s.scratch.own_input, s.scratch.own_stride);
+  bool in_place = range.first % kStripRows == 0;
+  for (uint32_t strip = range.first_strip(); strip < range.end_strip(); ++strip) {
+    const StripPlan& plan = s.plan[strip];
+    in_place = in_place && plan.dense == 0 && plan.masked == range.lanes(strip);
+  }
+  const float* start = chain_start(task.operators, s.weights);
+  for (const uint32_t end = call.panel_end; call.panel < end; ++call.panel) {
+    const float* panel_start = call.part.first ? start_at(start, call.panel) : nullptr;
+    if (in_place) {
+      s.linear.masked(call, inputs, task.operators->mask, panel_start, s.tile(range.first_strip(), call.panel), s.site.y_stride);
+      continue;
     }
-    if (op.sparse_values != nullptr) {
-      kernels::SparseTile call;
-      call.x = plan.x;
-      call.column_start = op.sparse_column_start + column;
-      call.rows = op.sparse_rows;
-      call.values = op.sparse_values;
-      call.width = width;
-      call.lanes = lanes;
-      call.y = tile;
-      kernels.sparse_tile(call);
+    const uint32_t width = s.width(call.panel);
+    if (panel_start == nullptr) gather_rows(s.kernels, range, width, s.tile(0, call.panel), s.site.y_stride, own, kOwnStride);
+    s.linear.masked(call, inputs, task.operators->mask, panel_start, own, kOwnStride);
+    scatter_rows(s.kernels, range, width, own, kOwnStride, s.tile(0, call.panel), s.site.y_stride);
+  }
+}
+
+/// A task's sparse deltas in one panel.
+void apply_sparse(const Site& s, const SiteTask& task, uint32_t panel) {
+  const uint32_t first = task.range.first_strip();
+  const float* x[kBlockStrips];
+  LaneMask lanes[kBlockStrips];
+  kernels::SparseTile call;
+  call.strips = task.range.end_strip() - first;
+  for (uint32_t i = 0; i < call.strips; ++i) {
+    x[i] = s.linear.input(first + i);
+    lanes[i] = task.range.lanes(first + i);
+  }
+  call.x = x;
+  call.lanes = lanes;
+  call.column_start = task.operators->sparse_column_start + static_cast<size_t>(panel) * kPanelColumns;
+  call.rows = task.operators->sparse_rows;
+  call.values = task.operators->sparse_values;
+  call.width = s.width(panel);
+  call.y = s.tile(first, panel);
+  call.y_stride = s.site.y_stride;
+  s.kernels.sparse_tile(call);
+}
+
+/// Everything of one task that follows the dense or masked chains of one panel.
+void apply_operators(const Site& s, const SiteTask& task, uint32_t panel) {
+  const LinearOperators& op = *task.operators;
+  const RowRange& range = task.range;
+  if (op.rank != 0) {
+    kernels::LinearContinue call;
+    call.panel = op.low_rank_b + kernels::panel_offset(op.rank, panel);
+    call.k = op.rank;
+    call.width = s.width(panel);
+    for (uint32_t strip = range.first_strip(); strip < range.end_strip(); ++strip) {
+      call.x = s.scratch.low_rank + strip * s.scratch.low_rank_stride;
+      call.lanes = range.lanes(strip);
+      call.y = s.tile(strip, panel);
+      s.kernels.linear_continue(call);
     }
-    if (op.scale_output != nullptr) {
-      const float* bias = op.bias != nullptr ? op.bias : weights.bias;
-      kernels.scale_bias(op.scale_output + column, bias == nullptr ? nullptr : bias + column, width, lanes, tile);
-    }
+  }
+  if (op.sparse_values != nullptr) apply_sparse(s, task, panel);
+  if (op.scale_output == nullptr) return;
+  const size_t column = static_cast<size_t>(panel) * kPanelColumns;
+  const float* bias = op.bias != nullptr ? op.bias : s.weights.bias;
+  if (bias != nullptr) bias += column;
+  for (uint32_t strip = range.first_strip(); strip < range.end_strip(); ++strip) {
+    s.kernels.scale_bias(op.scale_output + column, bias, s.width(panel), range.lanes(strip), s.tile(strip, panel));
   }
 }
 
 /// What follows the chains of one panel once all inputs are in.
-void finish_panel(const kernels::KernelTable& kernels, const LinearSite& site, const StripPlan* plans, uint32_t strips, uint32_t panel,
-                  const LinearScratch& scratch, float* tile) {
-  const uint32_t width = kernels::panel_width(site.weights->out, panel);
-  for (uint32_t s = 0; s < strips; ++s, tile += site.y_stride) {
-    if (plans[s].active_count != 0) {
-      apply_operators(kernels, *site.weights, plans[s], scratch.low_rank + s * scratch.low_rank_stride, panel, width, tile);
-    }
-    if (site.activation != kernels::Activation::kNone) kernels.activate(site.activation, tile, width, tile);
+void finish_panel(const Site& s, uint32_t panel) {
+  for (uint32_t t = 0; t < s.tasks; ++t) apply_operators(s, s.task[t], panel);
+  if (s.site.activation == kernels::Activation::kNone) return;
+  for (uint32_t strip = 0; strip < s.strips; ++strip) {
+    float* const tile = s.tile(strip, panel);
+    s.kernels.activate(s.site.activation, tile, s.width(panel), tile);
   }
 }
 
@@ -195,37 +259,41 @@ void finish_panel(const kernels::KernelTable& kernels, const LinearSite& site, c
 
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
                   uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch) {
-  const LinearWeights& weights = *site.weights;
-  SharedLinear linear(kernels, weights, site.x_stride, site.y_stride, scratch.converted);
-  StripPlan plans[kBlockStrips];
-  for (uint32_t s = 0; s < strips; ++s) {
-    plans[s] = plan_strip(site, groups.of(strip_begin + s));
-    scale_input(kernels, weights, site.x + s * site.x_stride, plans[s], scratch.scaled_input + s * scratch.scaled_stride);
-    project_low_rank(kernels, weights, plans[s], scratch.low_rank + s * scratch.low_rank_stride, scratch.low_rank_temporary);
-    linear.set_input(s, plans[s].x);
-  }
-  linear.each_part([&](const InputPart& part) {
-    PanelCall call;
-    call.part = part;
-    call.panel_end = panel_end;
-    for (call.panel = panel_begin; call.panel < panel_end; ++call.panel) {
-      call.tile = site.y + static_cast<size_t>(call.panel) * kPanelColumns * kStripRows;
-      if (part.first) blend_starts(kernels, site, plans, strips, groups, strip_begin, call.panel, call.tile);
-      apply_dense(linear, plans, strips, call);
-      apply_masks(linear, weights, plans, strips, call);
-      if (part.last) finish_panel(kernels, site, plans, strips, call.panel, scratch, call.tile);
+  Site s(kernels, site, groups, strip_begin, strips, scratch);
+  plan_rows(s);
+  set_inputs(s);
+  project_low_rank(s);
+  s.linear.each_part([&](const InputPart& part) {
+    // Where there are masks, their tasks take turns over all panels: gathered inputs are one task's.
+    const bool finish_with_panel = part.last && !s.masks;
+    PanelCall call{panel_begin, panel_end, part, site.then};
+    if (!part.last) call.then = s.linear.panel_at(panel_begin, {part.begin + part.count, 0, false, false});
+    for (; call.panel < panel_end; ++call.panel) {
+      apply_dense(s, call);
+      if (finish_with_panel) finish_panel(s, call.panel);
     }
+    if (!s.masks) return;
+    call.panel = panel_begin;
+    for (uint32_t t = 0; t < s.tasks; ++t) {
+      if (s.task[t].operators->mask != nullptr) apply_mask(s, s.task[t], call);
+    }
+    if (!part.last) return;
+    for (uint32_t panel = panel_begin; panel < panel_end; ++panel) finish_panel(s, panel);
   });
 }
 
-void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, const float* x, float* y) {
-  for (size_t panel = 0; panel < kernels::panel_count(weights.out); ++panel) {
-    const size_t column = panel * kPanelColumns;
-    const float* start = start_at(weights.bias, column);
+void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, Strips<const float> x, Strips<float> y,
+                        uint32_t strips) {
+  const float* starts[kBlockStrips];
+  for (uint32_t panel = 0; panel < kernels::panel_count(weights.out); ++panel) {
+    std::fill_n(starts, strips, start_at(weights.bias, panel));
     kernels::LinearPanel call = weights.panel(panel);
-    call.x = x;
-    call.y = y + column * kStripRows;
-    call.bias = &start;
+    call.x = x.first;
+    call.x_stride = x.stride;
+    call.y = y.first + static_cast<size_t>(panel) * kPanelColumns * kStripRows;
+    call.y_stride = y.stride;
+    call.bias = starts;
+    call.strips = strips;
     kernels.linear_panel(call);
   }
 }

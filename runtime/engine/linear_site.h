@@ -16,9 +16,11 @@ struct LinearScratch {
   float* scaled_input = nullptr;        ///< [kBlockStrips][widest in][16]
   size_t scaled_stride = 0;             ///< floats a strip
   float* low_rank = nullptr;            ///< [kBlockStrips][rank][16]
-  float* low_rank_temporary = nullptr;  ///< [rank][16]
-  size_t low_rank_stride = 0;
-  ConvertedStrips converted;  ///< where the base's weights are read by dot products
+  float* low_rank_temporary = nullptr;  ///< the same again
+  size_t low_rank_stride = 0;           ///< floats a strip
+  float* own_input = nullptr;           ///< [kBlockStrips][widest in][16]: of one task's rows in strips of their own
+  size_t own_stride = 0;                ///< floats a strip
+  ConvertedStrips converted;            ///< where the base's weights are read by dot products
 };
 
 /// One linear site of one layer over a range of strips.
@@ -31,6 +33,7 @@ struct LinearSite {
   size_t x_stride = 0;       ///< floats between strips
   float* y = nullptr;        ///< strip `strip_begin`: [out][16]
   size_t y_stride = 0;
+  const void* then = nullptr;  ///< the weights that are read next, or null
 };
 
 /// Y = s_out * [ X'(W o M + S) + (X'A) B ] + b, activation(Y), for strips [strip_begin, strip_begin + strips), strips <= kBlockStrips, and
@@ -40,7 +43,14 @@ struct LinearSite {
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
                   uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch);
 
-/// y = x W + b for one strip, without PET operators: x is [in][16], y [out][16].
-void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, const float* x, float* y);
+/// Strips of one array, `stride` floats apart.
+template <typename Float>
+struct Strips {
+  Float* first = nullptr;
+  size_t stride = 0;
+};
+/// y = x W + b for up to kBlockStrips strips, without PET operators: x is [in][16] a strip, y [out][16].
+void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, Strips<const float> x, Strips<float> y,
+                        uint32_t strips = 1);
 
 }  // namespace pets::engine

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
+#include "runtime/engine/task_rows.h"
 #include "runtime/engine/weights.h"
 
 namespace pets::engine {
@@ -19,7 +20,7 @@ inline constexpr uint32_t kBlockStrips = 2 * kTileStrips;
 struct ConvertedStrips {
   std::byte* bytes = nullptr;  ///< [kBlockStrips][converted_strip_bytes of the widest in]
   size_t stride = 0;           ///< bytes a strip
-  float* row_scale = nullptr;  ///< [kBlockStrips][16]
+  float* row_scale = nullptr;  ///< [kBlockStrips + 1][16]: rows that begin inside a strip are read as whole strips
 };
 
 /// A part of a linear's inputs. Chains wait in y between parts, so their bits are those of one pass.
@@ -28,26 +29,38 @@ struct InputPart {
   bool first = true, last = true;
 };
 
-/// Where one panel's call goes: `run` neighbouring strips from `first`, one part of the inputs.
+/// One panel, one part of the inputs.
 struct PanelCall {
-  uint32_t panel = 0;
-  uint32_t panel_end = 0;  ///< what is asked for ahead ends here
+  uint32_t panel = 0, panel_end = 0;
   InputPart part;
-  uint32_t first = 0, run = 1;
-  float* tile = nullptr;  ///< of strip 0 of the block, at the panel's first column
+  const void* then = nullptr;  ///< the weights that are read after panel_end, to be asked for ahead; or null
+};
+
+/// One part of the inputs of one task's rows, in strips of their own; converted where the weights are read by dot products.
+struct RowInputs {
+  const float* x = nullptr;        ///< or as `convert_strip` made it
+  size_t x_stride = 0;             ///< 32-bit values between strips
+  const float* x_scale = nullptr;  ///< int8: [rows]
+  uint32_t rows = 0;
 };
 
 class SharedLinear {
  public:
-  /// y_stride: floats between the strips of `tile`.
-  SharedLinear(const kernels::KernelTable& kernels, const LinearWeights& weights, size_t x_stride, size_t y_stride,
-               const ConvertedStrips& converted)
-      : kernels_(kernels), weights_(weights), x_stride_(x_stride), y_stride_(y_stride), converted_(converted) {}
+  SharedLinear(const kernels::KernelTable& kernels, const LinearWeights& weights, size_t x_stride, const ConvertedStrips& converted)
+      : kernels_(kernels), weights_(weights), x_stride_(x_stride), converted_(converted) {}
 
   /// Sets the input of a strip of the block, [in][16]; converts it where the weights are read by dot products.
   void set_input(uint32_t strip, const float* x);
-  /// Whether strip `b`, `distance` after strip `a`, can be part of the same call.
-  bool neighbours(uint32_t a, uint32_t distance) const { return dot_products() || x_[a + distance] == x_[a] + distance * x_stride_; }
+  /// The input of a strip of the block.
+  const float* input(uint32_t strip) const { return x_[strip]; }
+  /// How many strips from `first` on, up to `end`, can be part of the same call.
+  uint32_t neighbours(uint32_t first, uint32_t end) const { return dot_products() ? end - first : float_neighbours(first, end); }
+  /// The same for what reads the inputs in float32.
+  uint32_t float_neighbours(uint32_t first, uint32_t end) const {
+    uint32_t count = 1;
+    while (first + count < end && x_[first + count] == x_[first] + count * x_stride_) ++count;
+    return count;
+  }
   /// How the inputs are divided: calls part(InputPart) for each, in order.
   template <typename Part>
   void each_part(const Part& part) const {
@@ -62,26 +75,30 @@ class SharedLinear {
     } while (begin < weights_.in);
   }
 
-  /// The dense chains; starts: [call.run], null entries go on from the tile.
-  void dense(const PanelCall& call, const float* const* starts) const;
-  /// The chains of a task's masked weights, for the rows in `lanes` (run > 1: all). planes: of all panels. start: null goes on from the
-  /// tile.
-  void masked(const PanelCall& call, const uint32_t* planes, const float* start, kernels::LaneMask lanes) const;
+  /// The panel from the part's first input on.
+  const void* panel_at(uint32_t panel, const InputPart& part) const;
+  /// The dense chains of `run` neighbouring strips of the block from strip `first` on; starts: [run], null entries go on from y. y: of
+  /// strip `first` at the panel's first column.
+  void dense(const PanelCall& call, uint32_t first, uint32_t run, const float* const* starts, float* y, size_t y_stride) const;
+  /// The inputs of the rows in `range`: where they lie, or gathered into `own`, strips `own_stride` floats apart.
+  RowInputs inputs_of(const RowRange& range, const InputPart& part, float* own, size_t own_stride) const;
+  /// The chains of a task's masked weights over its rows, y like the inputs in strips of their own. planes: of all panels. start: null
+  /// goes on from y.
+  void masked(const PanelCall& call, const RowInputs& inputs, const uint32_t* planes, const float* start, float* y, size_t y_stride) const;
 
  private:
   bool dot_products() const {
     return weights_.type == kernels::WeightType::kInt8 || (weights_.type == kernels::WeightType::kBFloat16 && kernels_.bfloat16_dot);
   }
-  /// The panel from the part's first input on.
-  const void* panel_at(uint32_t panel, const InputPart& part) const;
   const void* next_panel(const PanelCall& call) const {
-    return call.panel + 1 < call.panel_end ? panel_at(call.panel + 1, call.part) : nullptr;
+    return call.panel + 1 < call.panel_end ? panel_at(call.panel + 1, call.part) : call.then;
   }
-  kernels::DotPanel dot_call(const PanelCall& call, const float* const* starts) const;
+  /// What dense and masked calls share.
+  kernels::DotPanel dot_call(const PanelCall& call) const;
 
   const kernels::KernelTable& kernels_;
   const LinearWeights& weights_;
-  size_t x_stride_, y_stride_;
+  size_t x_stride_;
   const ConvertedStrips& converted_;
   const float* x_[kBlockStrips] = {};
 };

@@ -241,6 +241,7 @@ TaskWeights resolve_task(const bundle::TaskSegment& segment, const BaseWeights& 
       const LinearOperators*& slot = layers[op->layer()].linear[linear_index(site)];
       if (slot == nullptr) slot = linears++;
       add_linear_operator(*op, bytes, const_cast<LinearOperators&>(*slot));
+      task.masked = task.masked || op->body_as_Mask() != nullptr;
     } else if (site == schema::SiteKind::kEmbeddingsNorm) {
       task.embeddings_norm = task_norm(*op->body_as_TaskNorm(), bytes, base.embeddings_norm);
     } else if (schema::is_norm_site(site)) {

@@ -111,6 +111,7 @@ struct TaskWeights {
   ReplacedRows embedding[3];         ///< word, position, token_type
   NormWeights embeddings_norm;       ///< gamma null: the base's
   HeadWeights head;
+  bool masked = false;  ///< whether any linear has a mask
 };
 
 /// The largest of what tasks need at run time: what a session's arena is planned by.

@@ -17,6 +17,7 @@ namespace {
 using converter::Precision;
 using testing_util::kAllPetKinds;
 using testing_util::ModelShape;
+using testing_util::PetKind;
 
 struct Case {
   kernels::Isa isa;
@@ -54,6 +55,11 @@ TEST_P(BatchInvariance, LogitsAreTheSameBitsAloneAndInAnyMix) {
     tasks.push_back(
         testing_util::random_task(base, kind, static_cast<converter::HeadType>(head), testing_util::pet_kind_name(kind), random()));
     head = head % 6 + 1;
+  }
+  // More tasks of the kinds that are computed in strips of their own: of these several share a strip, and one shares it with others.
+  for (const auto kind : {PetKind::kMaskBert, PetKind::kMaskBert, PetKind::kHoulsby, PetKind::kDiffPruning}) {
+    const std::string name = std::string(testing_util::pet_kind_name(kind)) + " " + std::to_string(tasks.size());
+    tasks.push_back(testing_util::random_task(base, kind, converter::HeadType::kSequenceClassification, name, random()));
   }
   const testing_util::TemporaryFile file("invariance.pets");
   testing_util::write_random_bundle(file.path(), base, tasks, GetParam().precision);

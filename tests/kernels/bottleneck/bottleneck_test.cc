@@ -100,35 +100,37 @@ TEST_P(BottleneckTest, EqualsItsFormulaForEveryOption) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     Random random(seed);
     const size_t hidden = std::vector<size_t>{7, 16, 33, 64}[random.below(4)], inner = std::vector<size_t>{1, 5, 16, 19}[random.below(4)];
-    SCOPED_TRACE(::testing::Message() << "seed " << seed << " hidden " << hidden << " inner " << inner);
+    const uint32_t strips = 1 + random.below(kBottleneckStrips);
+    SCOPED_TRACE(::testing::Message() << "seed " << seed << " hidden " << hidden << " inner " << inner << " strips " << strips);
     Adapter adapter(random, hidden, inner);
-    const LaneMask lanes = seed % 4 == 0 ? kAllLanes : static_cast<LaneMask>(random.below(0x10000));
-    Floats h = random.floats(hidden * kStripRows, 2), r = random.floats(hidden * kStripRows, 2), y = random.floats(hidden * kStripRows);
-    spoil(h, lanes);
-    spoil(r, lanes);
-    const Floats start = y;
-    Floats scratch(bottleneck_scratch_floats(hidden, inner), kNan);
-    bottleneck_strip(kernels(), adapter.b, adapter.norm, hidden, h.data(), r.data(), lanes, scratch.data(), y.data());
-    EXPECT_TRUE(all_same_bits(y, start, static_cast<LaneMask>(~lanes)));
-    for (uint32_t row = 0; row < kStripRows; ++row) {
-      if (!has_lane(lanes, row)) continue;
+    const size_t strip_floats = hidden * kStripRows;
+    const Floats h = random.floats(strips * strip_floats, 2), r = random.floats(strips * strip_floats, 2);
+    Floats y(strips * strip_floats), scratch(bottleneck_scratch_floats(hidden, inner), kNan);
+    const auto apply = [&](uint32_t count, const float* h_strips, const float* r_strips, float* out) {
+      apply_bottleneck(kernels(), adapter.b, adapter.norm, hidden, count, h_strips, r_strips, scratch.data(), out);
+    };
+    apply(strips, h.data(), r.data(), y.data());
+    for (uint32_t row = 0; row < strips * kStripRows; ++row) {
+      const auto at = [&](size_t f) { return row / kStripRows * strip_floats + f * kStripRows + row % kStripRows; };
       Row h_row, r_row;
       for (size_t f = 0; f < hidden; ++f) {
-        h_row.push_back(static_cast<double>(h[f * kStripRows + row]));
-        r_row.push_back(static_cast<double>(r[f * kStripRows + row]));
+        h_row.push_back(static_cast<double>(h[at(f)]));
+        r_row.push_back(static_cast<double>(r[at(f)]));
       }
       const Row expected = adapter.expected(h_row, r_row);
-      for (size_t f = 0; f < hidden; ++f) ASSERT_NEAR(y[f * kStripRows + row], expected[f], 5e-5) << "row " << row << " feature " << f;
+      for (size_t f = 0; f < hidden; ++f) ASSERT_NEAR(y[at(f)], expected[f], 5e-5) << "row " << row << " feature " << f;
     }
 
-    // In place, over either input: the same bits.
-    for (Floats* target : {&h, &r}) {
+    // In place, over either input, and strip by strip: the same bits.
+    for (bool over_h : {true, false}) {
       Floats h2 = h, r2 = r;
-      Floats& out = target == &h ? h2 : r2;
-      bottleneck_strip(kernels(), adapter.b, adapter.norm, hidden, h2.data(), r2.data(), lanes, scratch.data(), out.data());
-      EXPECT_TRUE(all_same_bits(out, y, lanes));
-      EXPECT_TRUE(all_same_bits(out, *target, static_cast<LaneMask>(~lanes)));
+      Floats& out = over_h ? h2 : r2;
+      apply(strips, h2.data(), r2.data(), out.data());
+      EXPECT_TRUE(all_same_bits(out, y));
     }
+    Floats alone(y.size());
+    for (size_t at = 0; at < y.size(); at += strip_floats) apply(1, h.data() + at, r.data() + at, alone.data() + at);
+    EXPECT_TRUE(all_same_bits(alone, y));
     if (HasFailure()) return;
   }
 }

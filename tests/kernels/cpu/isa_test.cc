@@ -25,10 +25,10 @@ TEST(IsaTest, AnAvailableIsaHasACompleteTableOfItsOwn) {
     ASSERT_EQ(table != nullptr, isa_available(isa));
     if (!table) continue;
     EXPECT_EQ(table->isa, isa);
-    EXPECT_TRUE(table->linear_panel && table->linear_continue && table->masked_panel && table->sparse_tile && table->scale_features &&
-                table->scale_bias && table->add && table->scale && table->blend && table->broadcast && table->layer_norm &&
-                table->activate && table->attention_strip && table->embedding_strip && table->pool_rows && table->convert_strip &&
-                table->dot_panel);
+    EXPECT_TRUE(table->linear_panel && table->linear_continue && table->masked_panel && table->sparse_tile && table->shift_rows &&
+                table->scale_features && table->scale_bias && table->add && table->scale && table->blend && table->broadcast &&
+                table->layer_norm && table->activate && table->attention_strip && table->embedding_strip && table->pool_rows &&
+                table->convert_strip && table->dot_panel);
   }
 }
 

@@ -27,8 +27,11 @@ struct SparseCase {
       column_start.push_back(static_cast<uint32_t>(rows.size()));
     }
   }
-  SparseTile arguments(LaneMask lanes, Floats& out) const {
-    return {x.data(), column_start.data(), rows.data(), values.data(), width, lanes, out.data()};
+  const float* first_strip = nullptr;
+  /// `lanes` is kept by the caller.
+  SparseTile arguments(const LaneMask& lanes, Floats& out) {
+    first_strip = x.data();
+    return {&first_strip, column_start.data(), rows.data(), values.data(), width, &lanes, 1, out.data(), 0};
   }
 };
 
@@ -71,7 +74,8 @@ TEST_P(SparseTest, ARowsBitsDependNeitherOnItsLaneNorOnOtherRows) {
     Random random(seed);
     SparseCase c(random, 111, 16, 20);
     Floats together = c.y;
-    kernels().sparse_tile(c.arguments(kAllLanes, together));
+    const LaneMask all = kAllLanes;
+    kernels().sparse_tile(c.arguments(all, together));
     const std::vector<uint32_t> order = random.lane_order();
     const LaneMask lanes = static_cast<LaneMask>(random.below(0x10000));
     Floats moved = permuted(c.y, order), expected = permuted(together, order);
@@ -79,6 +83,39 @@ TEST_P(SparseTest, ARowsBitsDependNeitherOnItsLaneNorOnOtherRows) {
     spoil(c.x, lanes);
     kernels().sparse_tile(c.arguments(lanes, moved));
     EXPECT_TRUE(all_same_bits(moved, expected, lanes));
+  }
+}
+
+TEST_P(SparseTest, SeveralStripsHaveTheBitsOfEachAlone) {
+  constexpr uint32_t kStrips = 7;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    Random random(seed);
+    SparseCase c(random, 111, 1 + random.below(16), 9);
+    const size_t y_stride = (c.width + random.below(3)) * kStripRows;
+    const Floats start = random.floats(kStrips * y_stride);
+    std::vector<Floats> inputs;
+    const float* x[kStrips];
+    LaneMask lanes[kStrips];
+    for (uint32_t s = 0; s < kStrips; ++s) {
+      inputs.push_back(random.floats(111 * kStripRows));
+      lanes[s] = seed % 3 == 0 || s % 2 == 1 ? kAllLanes : static_cast<LaneMask>(random.below(0x10000));
+    }
+    for (uint32_t s = 0; s < kStrips; ++s) x[s] = inputs[s].data();
+    Floats expected = start;
+    SparseTile a = c.arguments(lanes[0], expected);
+    for (uint32_t s = 0; s < kStrips; ++s) {
+      a.x = x + s;
+      a.lanes = lanes + s;
+      a.y = expected.data() + s * y_stride;
+      kernels().sparse_tile(a);
+    }
+    for (uint32_t strips = 0; strips <= kStrips; ++strips) {
+      Floats y = start;
+      a = {x, c.column_start.data(), c.rows.data(), c.values.data(), c.width, lanes, strips, y.data(), y_stride};
+      kernels().sparse_tile(a);
+      for (size_t i = 0; i < y.size(); ++i) ASSERT_TRUE(same_bits(y[i], i < strips * y_stride ? expected[i] : start[i])) << i;
+    }
   }
 }
 

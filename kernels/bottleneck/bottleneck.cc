@@ -11,8 +11,8 @@ struct Strips {
   size_t hidden;
   uint32_t count;
 
-  /// y = x W + b; a null bias is zero.
-  void linear(const float* panels, const float* bias, size_t in, size_t out, const float* x, float* y) const {
+  /// y = x W + b; a null bias is zero. `then`: the weights that are read next, or null.
+  void linear(const float* panels, const float* bias, size_t in, size_t out, const float* x, float* y, const float* then) const {
     static constexpr float kZeros[kPanelColumns] = {};
     for (size_t p = 0; p < panel_count(out); ++p) {
       const float* starts[kBottleneckStrips];
@@ -27,6 +27,7 @@ struct Strips {
       a.k = in;
       a.bias = starts;
       a.strips = count;
+      a.prefetch = p + 1 < panel_count(out) ? panels + panel_offset(in, p + 1) : then;
       table.linear_panel(a);
     }
   }
@@ -61,9 +62,9 @@ void apply_bottleneck(const KernelTable& table, const Bottleneck& b, const NormP
     all.normalize(b.norm_before, u, nullptr, normalized);
     down_input = normalized;
   }
-  all.linear(b.down, b.down_bias, hidden, b.inner, down_input, inner);
+  all.linear(b.down, b.down_bias, hidden, b.inner, down_input, inner, b.up);
   table.activate(b.activation, inner, strips * b.inner, inner);
-  all.linear(b.up, b.up_bias, b.inner, hidden, inner, result);
+  all.linear(b.up, b.up_bias, b.inner, hidden, inner, result, nullptr);
   if (b.channel_scaling) {
     for (float* strip = result; strip < result + floats; strip += hidden * kStripRows) {
       table.scale_features(strip, b.channel_scaling, hidden, kAllLanes, strip);

@@ -19,7 +19,12 @@ inline void shift_feature(const float* a, const float* b, uint32_t from, LaneMas
 inline void shift_rows(const float* a, const float* b, uint32_t from, size_t features, LaneMask lanes, float* y) {
   const RowMask mask = row_mask(lanes), of_a = row_mask(lane_range(0, kStripRows - from));
   const auto each = [&](const auto& rows_at) PETS_LAMBDA {
-    for (size_t i = kStripRows; i + kStripRows < features * kStripRows; i += kStripRows) store_rows(mask, rows_at(i), y + i);
+    const size_t end = (features - 1) * kStripRows;
+    if (lanes == kAllLanes) {
+      for (size_t i = kStripRows; i < end; i += kStripRows) store(rows_at(i), y + i);
+    } else {
+      for (size_t i = kStripRows; i < end; i += kStripRows) store_rows(mask, rows_at(i), y + i);
+    }
   };
   if (features == 0) return;
   shift_feature(a, b, from, lanes, y);

@@ -35,7 +35,18 @@ void sparse_columns(const SparseTile& a, uint32_t first) {
   }
 }
 
+/// A task's entries are read once a block, from beyond L2, a few lines a panel: too few for the CPU to see by itself what comes next.
+inline void ask_for_next_panel(const SparseTile& a) {
+  const uint32_t next = a.column_start[a.width], count = next - a.column_start[0];
+  const auto* rows = reinterpret_cast<const char*>(a.rows + next);
+  const auto* values = reinterpret_cast<const char*>(a.values + next);
+  prefetch_l2(a.column_start + 2 * a.width);
+  for (size_t at = 0; at <= count * sizeof(uint16_t); at += 64) prefetch_l2(rows + at);
+  for (size_t at = 0; at <= count * sizeof(float); at += 64) prefetch_l2(values + at);
+}
+
 inline void sparse_tile(const SparseTile& a) {
+  ask_for_next_panel(a);
   uint32_t done = 0;
   for (; a.strips - done >= 3; done += 3) sparse_columns<3>(a, done);
   if (a.strips - done == 2) {

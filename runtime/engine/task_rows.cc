@@ -14,7 +14,8 @@ void gather(const kernels::KernelTable& kernels, const RowRange& range, size_t f
     const uint32_t strip = range.first_strip() + own;
     const uint32_t rows = std::min(range.rows - own * kStripRows, kStripRows);
     const float* next = from + rows > kStripRows ? x(strip + 1) : nullptr;
-    kernels.shift_rows(x(strip), next, from, features, kernels::lane_range(0, rows), y + own * y_stride);
+    const uint32_t lanes = next != nullptr ? kStripRows : kStripRows - from;  // all that there are: whole stores are cheapest
+    kernels.shift_rows(x(strip), next, from, features, kernels::lane_range(0, lanes), y + own * y_stride);
   }
 }
 

@@ -30,7 +30,7 @@ struct RowRange {
 };
 
 /// `features` of the range's rows, laid into strips of their own: x is strip 0 of the block, strips lie x_stride floats apart; y likewise.
-/// Lanes behind the last row keep what they hold.
+/// Lanes behind the last row hold anything.
 void gather_rows(const kernels::KernelTable& kernels, const RowRange& range, size_t features, const float* x, size_t x_stride, float* y,
                  size_t y_stride);
 /// The same with a pointer to each strip of the block.

@@ -24,8 +24,7 @@ constexpr long kDotSteps = 4000;
   static_cast<void>(t);
 
 #if defined(__x86_64__)
-#define PETS_STEP(sum) \
-  __asm__ volatile("vpsignb %2, %2, %1\n vpmaddubsw %1, %2, %1\n vpmaddwd %2, %1, %1\n vpaddd %1, %0, %0" : "+x"(sum), "=&x"(t) : "x"(one));
+#define PETS_STEP(sum) __asm__ volatile("vpmaddubsw %2, %2, %1\n vpmaddwd %2, %1, %1\n vpaddd %1, %0, %0" : "+x"(sum), "=&x"(t) : "x"(one));
 __attribute__((target("avx2"))) void int8_avx2() { PETS_DOT_LOOP(__m256i, PETS_STEP) }
 #undef PETS_STEP
 #define PETS_STEP(sum) __asm__ volatile("vpmaddwd %2, %2, %1\n vpaddd %1, %0, %0" : "+v"(sum), "=&v"(t) : "v"(one));

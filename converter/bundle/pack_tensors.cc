@@ -58,7 +58,7 @@ Status add_base_weight(SegmentBuilder& builder, const Matrix& matrix, Precision 
     std::vector<int8_t> panels(out * kernels::padded_inputs(kernels::WeightType::kInt8, in));
     std::vector<float> scale(out);
     kernels::pack_panels16_int8(values, out, in, panels.data(), scale.data());
-    handles->weight = builder.add(std::span<const int8_t>(panels), DataType::kInt8, {out, in}, Layout::kPanels16By4);
+    handles->weight = builder.add(std::span<const int8_t>(panels), DataType::kInt8, {out, in}, Layout::kPanels16By4Bounded);
     handles->scale = add_vector(builder, scale);
   } else if (precision == Precision::kBFloat16) {
     std::vector<uint16_t> panels(out * kernels::padded_inputs(kernels::WeightType::kBFloat16, in));

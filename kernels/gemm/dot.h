@@ -19,13 +19,14 @@ namespace pets::kernels {
 /// zeros with scale 0; a row that holds an infinity or a NaN gets the scale NaN, so that its outputs are NaN; no row affects another.
 using ConvertStripFn = void (*)(WeightType type, const float* x, size_t k, void* out, float* scale);
 
-/// The largest of any instruction set (AVX2 multiplies int8 as 16-bit integers).
+/// The largest of any instruction set (AVX-512 without VNNI multiplies int8 as 16-bit integers).
 constexpr size_t converted_strip_bytes(WeightType, size_t k) { return (k + 3) / 4 * 4 * kStripRows * 2; }
 
 /// One panel applied to `strips` converted strips:
 ///   bfloat16   y[s][c][row] = init + sum over groups, ascending, of x . w
 ///   int8       y[s][c][row] = fma(float(sum over k of q * w), x_scale[s][row] * w_scale[c], init)
-/// int8 weights are in [-127, 127]: with -128 AVX2's sums are unspecified. k * 127^2 must fit 31 bits (k <= 133,000).
+/// int8 weights are in [-127, 127], and the two of a pair of inputs 2i and 2i + 1 add up to -128 to 128, as pack_panels16_int8 leaves
+/// them: AVX2's sums are unspecified for others. k * 127^2 must fit 31 bits (k <= 133,000).
 /// `init` as in LinearPanel: bias[s][c], or what y[s] holds where bias[s] is null. Only rows in `lanes` are written (several strips: all).
 /// A weight that `planes` (null: none; bit planes as in mask/mask.h) does not keep takes part as 0.
 struct DotPanel {

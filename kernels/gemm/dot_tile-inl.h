@@ -5,6 +5,7 @@
 // A unit is a type with
 //   kType, kWide      as above
 //   kUnsigned         the inputs are bytes with 128 added; each sum is then put right by 128 times its column's weights
+//   kUnrolled         steps of a whole panel that one turn of the loop takes; without it 1
 //   columns(strips)   the widest tile of so many strips that fits the registers and pays (each is code of its own); 0: no such tile
 //   Inputs            one word of 16 rows, ready for `dot`: load(words)
 //   Weights<columns>  one word of so many columns: column(c) is what `dot` takes
@@ -69,6 +70,12 @@ struct NoColumnsWork {
   PETS_INLINE void finish(int32_t*) {}
 };
 
+template <class Unit>
+constexpr int unrolled_steps() {
+  if constexpr (requires { Unit::kUnrolled; }) return Unit::kUnrolled;
+  return 1;
+}
+
 PETS_INLINE void load_sums(const int32_t* p, Bits16& sums) { sums = load_bits(reinterpret_cast<const uint32_t*>(p)); }
 PETS_INLINE void load_sums(const int32_t* p, Rows16& sums) { sums = floats(load_bits(reinterpret_cast<const uint32_t*>(p))); }
 PETS_INLINE void store_sums(const Bits16& sums, int32_t* p) { store_bits(sums, p); }
@@ -97,7 +104,7 @@ void dot_tile(const DotTile& t) {
   Work<Unit> work(t);
   const int32_t* x = t.x;
   const int32_t* w = t.w;
-  for (size_t step = t.steps; step != 0; --step) {
+  const auto step = [&](size_t w_stride) PETS_LAMBDA {
     work.step();
     typename Unit::Inputs inputs[kStrips];
     PETS_UNROLL for (int s = 0; s < kStrips; ++s) inputs[s].load(x + s * t.x_stride);
@@ -107,8 +114,18 @@ void dot_tile(const DotTile& t) {
       PETS_UNROLL for (int s = 0; s < kStrips; ++s) sum[s][c] = Unit::dot(sum[s][c], inputs[s], weight);
     }
     x += kStripRows;
-    w += t.w_stride;
+    w += w_stride;
+  };
+  size_t left = t.steps;
+  constexpr int kUnrolled = unrolled_steps<Unit>();
+  if constexpr (kUnrolled > 1) {
+    if (t.w_stride == kPanelColumns) {
+      for (; left >= kUnrolled; left -= kUnrolled) {
+        PETS_UNROLL for (int i = 0; i < kUnrolled; ++i) step(kPanelColumns);
+      }
+    }
   }
+  for (; left != 0; --left) step(t.w_stride);
   work.finish(t.corrections);
 
   const RowMask mask = row_mask(t.lanes);

@@ -1,4 +1,4 @@
-// The weight layouts that the CPU kernels read, and their packing (bundle layouts kPanels16, kPanels16By2, kPanels16By4).
+// The weight layouts that the CPU kernels read, and their packing (bundle layouts kPanels16, kPanels16By2, kPanels16By4Bounded).
 //
 // A linear's weight [out, in] (PyTorch's orientation, row-major) becomes ceil(out / 16) panels of [in][width] values, width 16 and,
 // for the last panel, the remainder. Panel p starts at value p * 16 * in. There is no padding inside: out * in values in all.
@@ -36,8 +36,11 @@ void pack_panels16(const float* weight, size_t out, size_t in, float* panels);
 void pack_panels16_half(const float* weight, size_t out, size_t in, uint16_t* panels);
 /// bfloat16, rounded to nearest even, inputs in groups of 2. panels: out * padded_inputs(kBFloat16, in) values.
 void pack_panels16_bfloat(const float* weight, size_t out, size_t in, uint16_t* panels);
-/// int8, inputs in groups of 4, one scale an output: scale[o] = max over k of |weight[o][k]| / 127, value = weight / scale rounded to
-/// nearest even, in [-127, 127]; an output whose weights are all zero has scale 0. Weights must be finite.
+/// int8, inputs in groups of 4, one scale an output, value = weight / scale rounded to nearest even. The scale is the smallest by which
+///   |value[o][k]| <= 127   and   |value[o][2i] + value[o][2i + 1]| <= 128
+/// are certain: the largest of |weight[o][k]| / 127 and |weight[o][2i] + weight[o][2i + 1]| / 127.99. The second bound is AVX2's: with
+/// inputs of 1 to 255 two products are at most 255 * 128 = 32640, which 16 bits hold (gemm/dot_avx2.cc). An output whose weights are all
+/// zero has scale 0. Weights must be finite.
 /// panels: out * padded_inputs(kInt8, in) values; scale: [out].
 void pack_panels16_int8(const float* weight, size_t out, size_t in, int8_t* panels, float* scale);
 /// The inverse of `pack_panels16`.

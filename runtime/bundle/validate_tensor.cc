@@ -16,7 +16,7 @@ using schema::Layout;
 
 constexpr TensorSpec::Form kPanels32 = {DataType::kFloat32, Layout::kPanels16}, kPanelsHalf = {DataType::kFloat16, Layout::kPanels16},
                            kPanelsBFloat = {DataType::kBFloat16, Layout::kPanels16By2},
-                           kPanelsInt8 = {DataType::kInt8, Layout::kPanels16By4};
+                           kPanelsInt8 = {DataType::kInt8, Layout::kPanels16By4Bounded};
 
 uint64_t type_size(DataType type) noexcept {
   switch (type) {
@@ -56,7 +56,7 @@ bool tensor_bytes(DataType type, Layout layout, const flatbuffers::Vector<uint64
     return !__builtin_mul_overflow(panels, words, bytes) && !__builtin_mul_overflow(*bytes, uint64_t{16 * 4}, bytes);
   }
   *bytes = type_size(type);
-  if (layout == Layout::kPanels16By2 || layout == Layout::kPanels16By4) {  // shape is [out, in], the inputs in whole groups
+  if (layout == Layout::kPanels16By2 || layout == Layout::kPanels16By4Bounded) {  // shape is [out, in], the inputs in whole groups
     const uint64_t group = layout == Layout::kPanels16By2 ? 2 : 4;
     const uint64_t groups = shape.Get(1) / group + (shape.Get(1) % group != 0);
     return !__builtin_mul_overflow(*bytes, group, bytes) && !__builtin_mul_overflow(*bytes, groups, bytes) &&
@@ -82,7 +82,8 @@ const char* type_name(DataType type) noexcept {
 }
 
 const char* layout_name(Layout layout) noexcept {
-  constexpr const char* kNames[] = {"unknown", "plain", "panels16", "bit planes 16", "panels16 by 2", "panels16 by 4"};
+  constexpr const char* kNames[] = {
+      "unknown", "plain", "panels16", "bit planes 16", "panels16 by 2", "panels16 by 4", "panels16 by 4 bounded"};
   return layout <= Layout::MAX ? kNames[static_cast<size_t>(layout)] : "unknown";
 }
 

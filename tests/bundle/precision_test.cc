@@ -79,9 +79,11 @@ TEST(ReducedPrecision, OddSizesComeBackRoundedOnce) {
         ASSERT_EQ(stored->weight.columns, exact->weight.columns);
         EXPECT_EQ(stored->bias, exact->bias);
         for (uint64_t o = 0; o < exact->weight.rows; ++o) {
-          float largest = 0;
+          float largest = 0, step = 0;
           for (uint64_t i = 0; i < exact->weight.columns; ++i) {
-            largest = std::max(largest, std::fabs(exact->weight.values[o * exact->weight.columns + i]));
+            const float* const value = exact->weight.values.data() + o * exact->weight.columns + i;
+            largest = std::max(largest, std::fabs(*value));
+            step = std::max({step, largest / 127, i % 2 != 0 ? std::fabs(value[0] + value[-1]) / 127.99F : 0});
           }
           for (uint64_t i = 0; i < exact->weight.columns; ++i) {
             const float value = exact->weight.values[o * exact->weight.columns + i];
@@ -91,7 +93,7 @@ TEST(ReducedPrecision, OddSizesComeBackRoundedOnce) {
             } else if (precision == Precision::kBFloat16) {
               ASSERT_EQ(read, kernels::float_from_bfloat(kernels::bfloat_from_float(value)));
             } else {  // half a step, and the rounding of scale and product
-              ASSERT_NEAR(read, value, largest / 127 * 0.5F + largest * 0x1p-22F) << o << " " << i;
+              ASSERT_NEAR(read, value, step * 0.5F + largest * 0x1p-22F) << o << " " << i;
             }
           }
         }
@@ -107,7 +109,7 @@ TEST(ReducedPrecision, InputsBeyondTheLastAreStoredAsZeros) {
     const auto file = bundle.open();
     ASSERT_TRUE(file) << file.status().c_str();
     const Tensor& weight = *linear_of(*(*file)->base().base)->weight();
-    EXPECT_EQ(weight.layout(), precision == Precision::kInt8 ? Layout::kPanels16By4 : Layout::kPanels16By2);
+    EXPECT_EQ(weight.layout(), precision == Precision::kInt8 ? Layout::kPanels16By4Bounded : Layout::kPanels16By2);
     ASSERT_EQ(weight.length(), 21U * 28U * (precision == Precision::kInt8 ? 1U : 2U));
     const auto* bytes = bundle::tensor_as<uint8_t>(&weight, (*file)->base().bytes);
     const size_t size = precision == Precision::kInt8 ? 1 : 2, group = precision == Precision::kInt8 ? 4 : 2;
@@ -168,7 +170,7 @@ TEST(HostilePrecision, AnUnknownLayoutIsNamedBesideThoseThatThisBuildReads) {
     const std::string said =
         weight_refusal(precision, [](const schema::Linear* linear) { set_field(linear->weight(), Tensor::VT_LAYOUT, uint8_t{9}); });
     expect_contains(said, {"layer.1.ffn.down.weight", "layout 9 (unknown)",
-                           "this build knows layout 2 (panels16) or 4 (panels16 by 2) or 5 (panels16 by 4) here"});
+                           "this build knows layout 2 (panels16) or 4 (panels16 by 2) or 6 (panels16 by 4 bounded) here"});
   }
 }
 
@@ -177,16 +179,25 @@ TEST(HostilePrecision, ALayoutGoesWithItsTypeOnly) {
     Precision precision;
     Layout layout;
     const char* said;
-  } cases[] = {{Precision::kFloat32, Layout::kPanels16By4, "layout 5 (panels16 by 4), this build knows layout 2 (panels16) for float32"},
-               {Precision::kFloat16, Layout::kPanels16By2, "layout 4 (panels16 by 2), this build knows layout 2 (panels16) for float16"},
-               {Precision::kBFloat16, Layout::kPanels16, "layout 2 (panels16), this build knows layout 4 (panels16 by 2) for bfloat16"},
-               {Precision::kInt8, Layout::kPanels16By2, "layout 4 (panels16 by 2), this build knows layout 5 (panels16 by 4) for int8"}};
+  } cases[] = {
+      {Precision::kFloat32, Layout::kPanels16By4Bounded,
+       "layout 6 (panels16 by 4 bounded), this build knows layout 2 (panels16) for float32"},
+      {Precision::kFloat16, Layout::kPanels16By2, "layout 4 (panels16 by 2), this build knows layout 2 (panels16) for float16"},
+      {Precision::kBFloat16, Layout::kPanels16, "layout 2 (panels16), this build knows layout 4 (panels16 by 2) for bfloat16"},
+      {Precision::kInt8, Layout::kPanels16By2, "layout 4 (panels16 by 2), this build knows layout 6 (panels16 by 4 bounded) for int8"}};
   for (const auto& test : cases) {
     const std::string said = weight_refusal(test.precision, [&](const schema::Linear* linear) {
       set_field(linear->weight(), Tensor::VT_LAYOUT, static_cast<uint8_t>(test.layout));
     });
     expect_contains(said, {"layer.1.ffn.down.weight", test.said});
   }
+}
+
+TEST(HostilePrecision, Int8WithoutTheBoundOnPairsIsRefused) {
+  const std::string said = weight_refusal(Precision::kInt8, [](const schema::Linear* linear) {
+    set_field(linear->weight(), Tensor::VT_LAYOUT, static_cast<uint8_t>(Layout::kPanels16By4));
+  });
+  expect_contains(said, {"layer.1.ffn.down.weight has layout 5 (panels16 by 4)", "6 (panels16 by 4 bounded)"});
 }
 
 TEST(HostilePrecision, TheLengthCountsWholeGroups) {

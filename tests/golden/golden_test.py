@@ -18,8 +18,8 @@ GOLDEN = Path(__file__).resolve().parent
 EXAMPLES = GOLDEN.parent.parent / "examples" / "pets"
 CONVERT = os.environ["PETS_CONVERT"]
 FP32, MINILM_FP32 = 1e-5, 1e-4  # of a task's largest logit
-# The same in reduced precision: as the noise of one linear grows, 1 : 11 : 34 (tests/engine/precision_test.cc).
-LIMIT = {"fp16": 2e-3, "bf16": 2.3e-2, "int8": 7e-2}
+# The same in reduced precision: as the noise of one linear grows, 1 : 11 : 40 (tests/engine/precision_test.cc).
+LIMIT = {"fp16": 2e-3, "bf16": 2.3e-2, "int8": 8.3e-2}
 MINILM_LIMIT = {"fp16": 2e-3, "bf16": 2.3e-2}
 ROUNDED_TOO = 3
 SKIPPED = 77
@@ -58,7 +58,7 @@ def round_bfloat(values):
 
 
 def round_int8(values):
-    scale = max(map(abs, values)) / 127
+    scale = max(max(map(abs, values)) / 127, max(abs(a + b) for a, b in zip(values[::2], values[1::2])) / 127.99)
     return [round(value / scale) * scale for value in values] if scale else values
 
 

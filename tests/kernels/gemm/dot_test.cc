@@ -82,18 +82,52 @@ TEST_P(DotTest, EqualsTheReferenceForEveryNumberOfStrips) {
   }
 }
 
+// The weights of two neighbouring inputs: the extremes of what dot.h allows.
+constexpr int8_t kExtremePairs[][2] = {{127, 1},  {1, 127},    {64, 64}, {-127, -1}, {-1, -127},  {-64, -64},
+                                       {28, 100}, {-100, -28}, {127, 0}, {0, -127},  {127, -127}, {-127, 127}};
+using ExtremePair = int8_t[2];
+
+void set_pair(DotCase& c, size_t column, size_t input, const ExtremePair& pair) {
+  for (size_t j = 0; j < 2 && input + j < c.k; ++j) {
+    c.panel[((input + j) / 4 * c.width + column) * 4 + (input + j) % 4] = static_cast<uint8_t>(pair[j]);
+  }
+}
+
 TEST_P(DotTest, TheLargestValuesAreExact) {
-  // Every product 127 * 127, of either sign: what saturates, or overflows 16 bits, shows here.
-  for (float sign : {1.0F, -1.0F}) {
+  // What saturates, or overflows 16 bits, shows here: inputs of 127 and -127, every pair of a panel at the same bound.
+  for (const ExtremePair& pair : kExtremePairs) {
+    SCOPED_TRACE(::testing::Message() << "pair " << int{pair[0]} << " " << int{pair[1]});
     Random random(3);
-    DotCase c(random, WeightType::kInt8, 3072, 16, 1);
-    std::fill(c.x.begin(), c.x.end(), 2.0F);
-    std::fill_n(reinterpret_cast<int8_t*>(c.panel.data()), c.width * c.k, static_cast<int8_t>(127 * sign));
+    DotCase c(random, WeightType::kInt8, 1100, 16, 1);  // several blocks of a stage
+    for (size_t i = 0; i < c.x.size(); ++i) {           // rows of one sign, and those whose neighbouring inputs have the two signs
+      const size_t k = i / kStripRows, row = i % kStripRows;
+      c.x[i] = (row % 4 == 0 ? 2 : row % 4 == 1 ? -2 : (k + row) % 2 == 0 ? 2.0F : -2.0F);
+    }
+    for (size_t column = 0; column < c.width; ++column) {
+      for (size_t k = 0; k < c.k; k += 2) set_pair(c, column, k, pair);
+    }
     std::fill(c.w_scale.begin(), c.w_scale.end(), 1.0F / 127);
     std::fill(c.bias.begin(), c.bias.end(), 0.0F);
     const Floats y = c.run(kernels());
     expect_like_reference(c, y, c.run(reference_kernels()));
-    EXPECT_NEAR(y[0], sign * 2 * 3072, 2e-3);
+    EXPECT_NEAR(y[0], (pair[0] + pair[1]) * 1100 / 127.0, 2e-3);
+    EXPECT_NEAR(y[1], (pair[0] + pair[1]) * -1100 / 127.0, 2e-3);
+    EXPECT_NEAR(y[2], (pair[0] - pair[1]) * 1100 / 127.0, 4e-3);
+  }
+}
+
+TEST_P(DotTest, RandomExtremesAreExact) {
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    Random random(seed);
+    DotCase c(random, WeightType::kInt8, 1 + random.below(700), 1 + random.below(16), 1 + random.below(7));
+    for (float& x : c.x) x = random.below(4) == 0 ? random.value() : random.below(2) == 0 ? 1.0F : -1.0F;
+    for (size_t column = 0; column < c.width; ++column) {
+      for (size_t k = 0; k < c.k; k += 2) set_pair(c, column, k, kExtremePairs[random.below(std::size(kExtremePairs))]);
+    }
+    std::fill(c.w_scale.begin(), c.w_scale.end(), 1.0F / 127);
+    const bool masked = seed % 2 == 0;
+    expect_like_reference(c, c.run(kernels(), kAllLanes, masked), c.run(reference_kernels(), kAllLanes, masked));
   }
 }
 

@@ -27,6 +27,14 @@ TEST(PanelLayoutTest, PutsEveryWeightWhereTheHeaderSays) {
   }
 }
 
+/// As the header says.
+float int8_scale(const float* weight, size_t in) {
+  double step = 0;
+  for (size_t k = 0; k < in; ++k) step = std::max(step, std::fabs(double{weight[k]}) / 127);
+  for (size_t k = 0; k + 1 < in; k += 2) step = std::max(step, std::fabs(double{weight[k]} + double{weight[k + 1]}) / 127.99);
+  return static_cast<float>(step);
+}
+
 TEST(PanelLayoutTest, PutsEveryInputOfAGroupWhereTheHeaderSays) {
   Random random(2);
   for (size_t out : {1, 7, 16, 19, 33, 48}) {
@@ -43,9 +51,7 @@ TEST(PanelLayoutTest, PutsEveryInputOfAGroupWhereTheHeaderSays) {
       pack_panels16_int8(weight.data(), out, in, bytes.data(), scale.data());
       for (size_t o = 0; o < out; ++o) {
         const size_t panel = o / 16, width = panel_width(out, panel), c = o % 16;
-        float largest = 0;
-        for (size_t k = 0; k < in; ++k) largest = std::max(largest, std::fabs(weight[o * in + k]));
-        EXPECT_EQ(scale[o], largest / 127);
+        EXPECT_EQ(scale[o], int8_scale(weight.data() + o * in, in));
         for (size_t k = 0; k < pairs; ++k) {
           const uint16_t expected = k < in ? bfloat_from_float(weight[o * in + k]) : uint16_t{0};
           ASSERT_EQ(bfloat[panel_offset(pairs, panel) + (k / 2 * width + c) * 2 + k % 2], expected);
@@ -58,6 +64,68 @@ TEST(PanelLayoutTest, PutsEveryInputOfAGroupWhereTheHeaderSays) {
       }
     }
   }
+}
+
+/// One output, packed: the integers, input by input.
+std::vector<int> int8_values(const std::vector<float>& weight, float* scale) {
+  std::vector<int8_t> panel(padded_inputs(WeightType::kInt8, weight.size()), int8_t{99});
+  pack_panels16_int8(weight.data(), 1, weight.size(), panel.data(), scale);
+  return {panel.begin(), panel.end()};
+}
+
+testing::AssertionResult keeps_the_bounds(const std::vector<int>& values) {
+  for (size_t k = 0; k < values.size(); k += 2) {
+    if (std::abs(values[k]) > 127 || std::abs(values[k + 1]) > 127 || std::abs(values[k] + values[k + 1]) > 128) {
+      return testing::AssertionFailure() << "inputs " << k << " and the next: " << values[k] << " " << values[k + 1];
+    }
+  }
+  return testing::AssertionSuccess();
+}
+
+TEST(PanelLayoutTest, Int8PairsKeepTheirBound) {
+  for (uint64_t seed = 1; seed <= 3000; ++seed) {
+    Random random(seed);
+    constexpr float kMagnitudes[] = {1, 0.03F, 3.4e38F, 1e-30F, 1e-36F, 2e-38F, 1e-40F, 0};
+    const float magnitude = kMagnitudes[seed % std::size(kMagnitudes)];
+    std::vector<float> weight(1 + random.below(40));
+    const uint32_t outliers = random.below(4);  // of four kinds of output
+    for (float& w : weight) {
+      const float sum = random.value() + random.value() + random.value();
+      w = sum / 3 * (outliers == 1 ? 0.01F : 1) * magnitude;
+      if (outliers > 0 && random.below(10) == 0) w = (outliers == 3 ? std::fabs(random.value()) : random.value()) * magnitude;
+    }
+    float scale = 0;
+    const std::vector<int> values = int8_values(weight, &scale);
+    ASSERT_TRUE(keeps_the_bounds(values)) << "seed " << seed;
+    for (size_t k = 0; k < values.size(); ++k) {
+      const double exact = k < weight.size() && scale >= 1.2e-38F ? weight[k] : 0;
+      ASSERT_NEAR(values[k] * double{scale}, exact, scale * 0.50001) << "seed " << seed << " input " << k;
+    }
+  }
+}
+
+TEST(PanelLayoutTest, Int8PairsKeepTheirBoundWhereBothAreRoundedUp) {
+  // The largest sum of an output, cut in two at every place, a hair beside each tie: scale and quotients round in their own ways.
+  for (float sum : {1.0F, 0.7F, 1.1754944e-36F, 3.3e38F}) {
+    for (int i = 0; i <= 256; ++i) {
+      for (double beside : {-2e-2, -1e-6, -1e-7, 0.0, 1e-7, 1e-6, 2e-2}) {
+        for (float sign : {1.0F, -1.0F}) {
+          const auto part = static_cast<float>(sum * (i / 2.0 + beside) / 127.99);
+          float scale = 0;
+          ASSERT_TRUE(keeps_the_bounds(int8_values({sign * part, sign * (sum - part)}, &scale))) << sum << " " << i << " " << beside;
+        }
+      }
+    }
+  }
+}
+
+TEST(PanelLayoutTest, OneLargeInt8WeightKeepsItsStep) {
+  // Its neighbour has the other sign, or none: 127 steps, not 127.99 of a sum.
+  float scale = 0;
+  EXPECT_EQ(int8_values({0.5F, -0.25F, -1.27F, 1.27F}, &scale), (std::vector<int>{50, -25, -127, 127}));
+  EXPECT_EQ(scale, 1.27F / 127);
+  EXPECT_EQ(int8_values({0.64F, 0.635F}, &scale), (std::vector<int>{64, 64, 0, 0}));
+  EXPECT_EQ(int8_values({1.27F, -1, 0.1F}, &scale), (std::vector<int>{127, -100, 10, 0}));
 }
 
 TEST(PanelLayoutTest, Int8OutputsOfZeroAndOfSubnormalWeightsAreZero) {

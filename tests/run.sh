@@ -19,7 +19,7 @@ stages=(
   "house     10  clang-format, include arrows, file sizes"
   "build    230  build everything with optimization and assertions"
   "tests    140  all tests and goldens"
-  "aarch64  240  cross-build for 64-bit ARM, run kernel, bundle, tokenizer, engine and golden tests emulated, for two CPUs"
+  "aarch64  310  cross-build for 64-bit ARM, look for spills, run kernel, bundle, tokenizer, engine and golden tests emulated, as two CPUs"
   "examples  20  quickstart on the real model, embedded application, installed library"
   "asan     520  build with AddressSanitizer and UBSan (and the fuzz targets), all tests, parser line coverage"
   "tsan     150  build with ThreadSanitizer, session and hot-add tests"

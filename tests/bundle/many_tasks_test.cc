@@ -26,15 +26,21 @@ TEST(ManyTasks, DamageIsFoundInLargeFilesToo) {
   testing_util::ModelShape shape;
   shape.hidden = 192;
   shape.intermediate = 768;
+#ifdef PETS_EMULATED
+  shape.vocabulary = 8000;
+  constexpr int kTasks = 20, kMebibytes = 8;
+#else
   shape.vocabulary = 16000;
+  constexpr int kTasks = 40, kMebibytes = 20;
+#endif
   const converter::BaseModel base = testing_util::random_base(shape, 7);
   std::vector<converter::PetTask> tasks;
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < kTasks; ++i) {
     tasks.push_back(testing_util::random_task(base, testing_util::PetKind::kLoraAll, converter::HeadType::kRegression,
                                               "task-" + std::to_string(i), static_cast<uint64_t>(i)));
   }
   AlignedBytes bytes(bundle_bytes(base, tasks));
-  ASSERT_GT(bytes.bytes().size(), size_t{20} << 20);
+  ASSERT_GT(bytes.bytes().size(), size_t{kMebibytes} << 20);
   const schema::Segment& victim = *directory_of(bytes.bytes()).tasks()->Get(17);
   bytes.bytes()[victim.offset() + victim.length() / 2] ^= std::byte{8};
   const auto file = parse(bytes.bytes());

@@ -100,7 +100,12 @@ TEST_P(BatchInvariance, LogitsAreTheSameBitsAloneAndInAnyMix) {
     }));
   }
 
-  for (const uint32_t threads : {1U, 2U, 5U, 16U}) {
+#ifdef PETS_EMULATED  // both ways through a layer, alone and shared
+  constexpr uint32_t kThreads[] = {1, 5};
+#else
+  constexpr uint32_t kThreads[] = {1, 2, 5, 16};
+#endif
+  for (const uint32_t threads : kThreads) {
     for (const uint32_t tokens : {base.positions, 1024U}) {
       if (threads == 5 && tokens == base.positions) continue;
       SessionOptions options;
@@ -130,12 +135,20 @@ std::vector<Case> cases() {
   std::vector<Case> all;
   for (const kernels::Isa isa : kernels::kAllIsas) {
     if (!kernels::isa_available(isa)) continue;
+#ifdef PETS_EMULATED  // what the CPU that is emulated has of its own: portable kernels are any CPU's, the levels above NEON add dot
+                      // products
+    if (isa == kernels::Isa::kPortable) continue;
+    const bool only_dots = kernels::base_isa(isa) != isa;
+#else
+    const bool only_dots = false;
+#endif
+    all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kBFloat16});  // inputs that fill no whole group
+    all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kInt8});
+    if (only_dots) continue;
     all.push_back({isa, {48, 2, 3, 112, 211, 96, 2}, Precision::kFloat32});
     all.push_back({isa, {64, 1, 2, 100, 97, 64, 2}, Precision::kFloat16});
     all.push_back({isa, {40, 3, 5, 72, 61, 40, 1}, Precision::kFloat32});
     all.push_back({isa, {44, 1, 2, 1100, 61, 40, 1}, Precision::kFloat32});  // more inputs than a linear takes at once
-    all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kBFloat16});   // inputs that fill no whole group
-    all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kInt8});
   }
   return all;
 }

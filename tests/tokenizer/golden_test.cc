@@ -64,6 +64,11 @@ size_t compare(const fs::path& directory, const fs::path& model) {
   for (const auto& entry : fs::directory_iterator(directory)) {
     if (!entry.path().filename().string().starts_with("lines")) continue;
     for_each_line(entry.path(), [&](const std::string& text) {
+#ifdef PETS_EMULATED  // all are counted, one in eight is compared: parsing the lines takes most of the time
+      if (lines++ % 8 != 0) return;
+#else
+      ++lines;
+#endif
       const auto line = nlohmann::json::parse(text);
       const std::string first = line["text"], second = line.value("pair", std::string());
       const uint32_t max_length = line.value("max_length", uint32_t{1} << 17);
@@ -74,7 +79,6 @@ size_t compare(const fs::path& directory, const fs::path& model) {
                       << (encoding.is_ok() ? std::string(same(line, tokenizer, *encoding).message())
                                            : std::string(encoding.status().message()));
       }
-      ++lines;
     });
   }
   EXPECT_EQ(failures, 0u) << "of " << lines << " lines of " << directory;

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """What the compiler made of the inner loops of the tiles, and what llvm-mca says of them.
 
-Compiles the kernel sources of configured build folders to assembly, with each build's own compiler and flags, and finds in every
-function that is a tile (a template whose name ends in `tile`) the innermost loop with the most multiply-adds. Fails if such a loop
-stores to or loads from the stack: a sum that did not get a register.
+Disassembles the kernels of build folders and finds in every function that is a tile (a template whose name ends in `tile`) the
+innermost loop with the most multiply-adds. Fails if such a loop stores to or loads from the stack, a sum that did not get a register,
+and if a tile has no such loop.
 
-usage: tile_loops.py BUILD... [--write FILE] [--mca PROGRAM] [--spills-only]
-  BUILD    a build folder with compile_commands.json, native or cross
+usage: tile_loops.py BUILD... [--write FILE] [--mca PROGRAM] [--spills-only] | --self-test
+  BUILD    a build folder with compile_commands.json whose target pets_kernels is built, native or cross
   --write  puts the report into FILE, a Markdown document, between its marker lines
   --mca    llvm-mca; the newest that is installed is taken
   --spills-only   looks for spills and leaves llvm-mca out
+  --self-test     a planted spill is found, what a function restores before it returns is none
 """
 
 import argparse
@@ -31,8 +32,8 @@ ITERATIONS = 200
 PANEL_COLUMNS = 16
 
 MULTIPLY_ADD = {
-    "aarch64": re.compile(r"^(fmla|bfdot|bfmmla|bfmlal[bt]|[su]dot|usdot|[su]mmla|usmmla)\b"),
-    "x86_64": re.compile(r"^(vfmadd\d+ps|vdpbf16ps|vpdpbusds?|vpdpwssds?|vpmaddwd)\b"),
+    "aarch64": re.compile(r"^(fmla|bfdot|bfmmla|bfmlal[bt]|[su]dot|usdot|[su]mmla|usmmla|smull2?|smlal2?|sadalp)\b"),
+    "x86_64": re.compile(r"^(vfmadd\d+ps|vdpbf16ps|vpdpbusds?|vpdpwssds?|vpmaddwd|vpmaddubsw)\b"),
 }
 # CPUs as llvm-mca knows them: those that the variants are for. Where a loop needs what a CPU lacks, the CPU has no row.
 CPUS = {
@@ -50,55 +51,109 @@ def newest_mca():
     return found[0] if found else shutil.which("llvm-mca")
 
 
-def assembly(entry):
-    """The assembly of one entry of compile_commands.json, names demangled."""
+def disassembly(entry, machine):
+    """What objdump makes of the object of one entry of compile_commands.json, names demangled."""
     command = shlex.split(entry["command"])
-    if Path(command[0]).name == "ccache":
-        command = command[1:]
-    out = command.index("-o")
-    del command[out : out + 2]
-    command[command.index("-c")] = "-S"
-    result = subprocess.run([*command, "-g0", "-o", "-"], cwd=entry["directory"], capture_output=True, text=True, check=False)
+    built = Path(entry["directory"]) / command[command.index("-o") + 1]
+    if not built.exists():
+        sys.exit(f"{built}: not there; build the target pets_kernels first")
+    program = shutil.which(f"{machine}-linux-gnu-objdump") or "objdump"
+    result = run([program, "-d", "-C", "--no-show-raw-insn", str(built)])
     if result.returncode != 0:
-        sys.exit(f"{entry['file']}: does not compile\n{result.stderr}")
-    return run(["c++filt"], result.stdout).stdout.splitlines()
+        sys.exit(f"{built}: {result.stderr}")
+    return result.stdout.splitlines()
 
 
 def functions(lines):
-    """(name, its lines) of every tile in an assembly text."""
-    name, body = None, []
-    for line in lines:
-        if name is None:
-            if line and not line[0].isspace() and line.endswith(":") and TILE.search(line) and "[clone" not in line:
-                name, body = line[:-1], []
-        elif re.match(r"\s*\.size\s", line):
-            yield name, body
+    """(name, its lines as assembly, with labels where its branches go) of every tile in a disassembly."""
+    name, found = None, []
+    for line in [*lines, ""]:
+        if head := re.match(r"[0-9a-f]+ <(.*)>:$", line):
+            name, found = head.group(1) if TILE.search(head.group(1)) and "[clone" not in head.group(1) else None, []
+        elif name and (code := re.match(r"\s*([0-9a-f]+):\s+(.*)", line)):
+            found.append((code.group(1), code.group(2)))
+        elif name and found and not line:
+            yield name, labelled(found)
             name = None
-        else:
-            body.append(line)
+
+
+def labelled(code):
+    """Lines of assembly from [(address, instruction)]."""
+    goes = re.compile(r"([0-9a-f]+) <.*>")
+    lines, targets = [], set()
+    for _, line in code:
+        done = operation(line)
+        to = goes.search(done[1]) if done and BRANCH.match(done[0]) else None
+        targets |= {to.group(1)} if to else set()
+        lines.append("\t" + (f"{done[0]}\t{done[1][: to.start()]}.L{to.group(1)}" if to else line))
+    return [each for (address, _), line in zip(code, lines) for each in ([f".L{address}:"] if address in targets else []) + [line]]
 
 
 def operation(line):
     """(mnemonic, operands) of a line, or None where it is a label, a directive or empty."""
     line = re.split(r"\s//|\s#\s", line.strip())[0]
-    if not line or line.startswith(".") or line.endswith(":"):
+    if not line or line[0] in ".#" or line.endswith(":"):
         return None
-    mnemonic, _, operands = line.partition("\t")
-    return mnemonic, operands
+    mnemonic, *operands = line.split(maxsplit=1)
+    return mnemonic, operands[0] if operands else ""
+
+
+BRANCH = re.compile(r"(b|b\.\w+|b[a-z]{2}|cbn?z|tbn?z|j[a-z]+)$")
+# Of these the next line is not reached.
+AWAY = re.compile(r"(b|jmp|ret\w*|br|brk|ud2|bti?raa)$")
+
+
+def blocks(body):
+    """[begin, end) lines of the basic blocks, and the blocks that may come after each."""
+    labels = {line[:-1]: i for i, line in enumerate(body) if re.match(r"\.L\w+:$", line)}
+    cuts = {0, len(body), *labels.values()}
+    cuts |= {i + 1 for i, line in enumerate(body) if (done := operation(line)) and (BRANCH.match(done[0]) or AWAY.match(done[0]))}
+    cuts = sorted(cuts)
+    spans = list(zip(cuts, cuts[1:]))
+    number = {begin: i for i, (begin, _) in enumerate(spans)}
+    after = []
+    for i, (begin, end) in enumerate(spans):
+        done = next((done for line in reversed(body[begin:end]) if (done := operation(line))), None)
+        to = set()
+        if done and BRANCH.match(done[0]) and (at := labels.get(re.split(r"[,\s]+", done[1])[-1])) is not None:
+            to.add(number[at])
+        if not (done and AWAY.match(done[0])) and i + 1 < len(spans):
+            to.add(i + 1)
+        after.append(to)
+    return spans, after
 
 
 def loops(body):
-    """[first, last] lines of the innermost loops: from a label to the branch back to it, with no such pair inside."""
-    labels = {line[:-1]: i for i, line in enumerate(body) if re.match(r"\.L\w+:$", line)}
-    found = []
-    for i, line in enumerate(body):
-        done = operation(line)
-        if not done or not re.match(r"(b|b\.\w+|b[a-z]{2}|cbn?z|tbn?z|j[a-z]+)$", done[0]):
-            continue
-        begin = labels.get(done[1].split(",")[-1].strip())
-        if begin is not None and begin < i:
-            found.append((begin, i))
-    return [(a, b) for a, b in found if not any((c, d) != (a, b) and a <= c and d <= b for c, d in found)]
+    """The lines of each innermost loop: what runs between a place that must be passed (its dominator) and a branch back to it.
+
+    Cold code that stands after its function's end and jumps up into an epilogue is no loop: nothing leads back down to it.
+    """
+    spans, after = blocks(body)
+    everything = set(range(len(spans)))
+    before = [{i for i in everything if b in after[i]} for b in everything]
+    reached, wait = {0}, [0]
+    while wait:
+        new = after[wait.pop()] - reached
+        reached |= new
+        wait += new
+    dominators = [{0} if b == 0 else set(reached) for b in everything]
+    changed = True
+    while changed:
+        changed = False
+        for b in sorted(reached - {0}):
+            new = {b} | set.intersection(*(dominators[i] for i in before[b] & reached))
+            changed |= new != dominators[b]
+            dominators[b] = new
+    found = {}
+    for tail in reached:
+        for head in after[tail] & dominators[tail]:
+            inside, wait = found.setdefault(head, {head}), [tail]
+            while wait:
+                if (b := wait.pop()) not in inside:
+                    inside.add(b)
+                    wait += before[b] & reached
+    innermost = [inside for head, inside in found.items() if not any(other in inside for other in found if other != head)]
+    return [[line for b in sorted(inside) for line in body[slice(*spans[b])]] for inside in innermost]
 
 
 def stack_accesses(loop, body, machine):
@@ -107,7 +162,7 @@ def stack_accesses(loop, body, machine):
         frame = any(re.match(r"\s*(mov|add)\tx29, sp", line) for line in body)
         base = r"\[(sp|x29)\b" if frame else r"\[sp\b"
     else:
-        frame = any(re.match(r"\s*movq\t%rsp, %rbp", line) for line in body)
+        frame = any(re.match(r"\s*movq?\s+%rsp,\s*%rbp", line) for line in body)
         base = r"\(%(rsp|rbp)\b" if frame else r"\(%rsp\b"
     return [line.strip() for line in loop if operation(line) and re.search(base, line)]
 
@@ -130,7 +185,7 @@ def mca(program, machine, cpu, lines):
 def short(name):
     """`tile<3, 8>` of a demangled name."""
     match = TILE.search(name)
-    arguments = re.sub(r"pets::kernels::(\w+::)*", "", match.group(2))
+    arguments = re.sub(r"pets::kernels::(\w+::|\(anonymous namespace\)::)*", "", match.group(2))
     return f"{match.group(1)}<{arguments}>"
 
 
@@ -152,16 +207,15 @@ def memory_accesses(loop):
 def tiles(entry, machine):
     """One record a tile of a source: its name, the loop with the most multiply-adds, how many, what touches the stack."""
     records = []
-    for name, body in functions(assembly(entry)):
-        counted = [(len(multiply_adds(body[a : b + 1], machine)), a, b) for a, b in loops(body)]
-        counted = [each for each in counted if each[0] > 0]
+    for name, body in functions(disassembly(entry, machine)):
+        counted = [(count, loop) for loop in loops(body) if (count := len(multiply_adds(loop, machine))) > 0]
         if not counted:
-            continue
-        most = max(each[0] for each in counted)
-        stack = [line for count, a, b in counted for line in stack_accesses(body[a : b + 1], body, machine)]
+            sys.exit(f"{entry['file']}: {short(name)}: no loop with multiply-adds: MULTIPLY_ADD lacks its instructions, or it is no tile")
+        most = max(count for count, _ in counted)
+        stack = [line for _, loop in counted for line in stack_accesses(loop, body, machine)]
         # Of loops that differ only in what they ask into the caches, the one that does more.
-        _, a, b = max((each for each in counted if each[0] == most), key=lambda each: each[2] - each[1])
-        records.append({"tile": short(name), "loop": body[a : b + 1], "count": most, "stack": stack, "loops": len(counted)})
+        loop = max((loop for count, loop in counted if count == most), key=len)
+        records.append({"tile": short(name), "loop": loop, "count": most, "stack": stack, "loops": len(counted)})
     return records
 
 
@@ -229,13 +283,62 @@ def write(file, text):
     file.write_text(before + BEGIN + "\n\n" + "\n".join(text) + "\n\n" + after, encoding="utf-8")
 
 
+# A loop, an epilogue after it and cold code after that, which jumps up into the epilogue: {} is a line of the loop.
+SAMPLE = """
+0000000000000000 <void pets::tile<1, 2>(pets::Tile const&)>:
+   0:	stp	d8, d9, [sp, #-64]!
+   4:	cbz	x2, 2c <void pets::tile<1, 2>(pets::Tile const&)+0x2c>
+   8:	ldr	q0, [x0], #16
+   c:	{}
+  10:	fmla	v1.4s, v0.4s, v2.s[0]
+  14:	subs	x2, x2, #0x1
+  18:	b.ne	8 <void pets::tile<1, 2>(pets::Tile const&)+0x8>  // b.any
+  1c:	tbz	w3, #0, 2c <void pets::tile<1, 2>(pets::Tile const&)+0x2c>
+  20:	str	q1, [x1]
+  24:	ldp	d8, d9, [sp], #64
+  28:	ret
+  2c:	str	q1, [sp, #32]
+  30:	fmla	v1.4s, v0.4s, v2.s[1]
+  34:	b	20 <void pets::tile<1, 2>(pets::Tile const&)+0x20>
+"""
+SAMPLE_X86 = """
+0000000000000000 <void pets::half_strip_tile<3, 4>(pets::Tile const&)>:
+   0:	push   %rbp
+   1:	mov    %rsp,%rbp
+   8:	vmovaps (%rdi),%ymm0
+   c:	{}
+  10:	vfmadd231ps %ymm0,%ymm1,%ymm2
+  14:	add    $0x20,%rdi
+  18:	jne    8 <void pets::half_strip_tile<3, 4>(pets::Tile const&)+0x8>
+  1c:	vmovaps %ymm2,-0x30(%rbp)
+  20:	ret
+"""
+
+
+def self_test():
+    for machine, sample, spill in (("aarch64", SAMPLE, "ldr	q2, [sp, #48]"), ("x86_64", SAMPLE_X86, "vmovaps -0x50(%rbp),%ymm1")):
+        for line, expected in (("nop", []), (spill, [spill])):
+            (name, body), = functions(sample.format(line).splitlines())
+            loop, = loops(body)
+            found = stack_accesses(loop, body, machine)
+            if len(multiply_adds(loop, machine)) != 1 or found != expected or not TILE.search(name):
+                sys.exit(f"{machine}: of a loop with '{line}' found {found}, expected {expected}:\n" + "\n".join(loop))
+    print("a planted spill is found, an epilogue is none")
+
+
 def main():
     parser = argparse.ArgumentParser(description="llvm-mca on the inner loops of the tiles; fails on spills")
-    parser.add_argument("builds", nargs="+", type=Path)
+    parser.add_argument("builds", nargs="*", type=Path)
     parser.add_argument("--write", type=Path)
     parser.add_argument("--mca", default=newest_mca())
     parser.add_argument("--spills-only", action="store_true")
+    parser.add_argument("--self-test", action="store_true")
     arguments = parser.parse_args()
+    if arguments.self_test:
+        self_test()
+        return
+    if not arguments.builds:
+        parser.error("no build folder")
     if arguments.spills_only:
         arguments.mca = None
     elif not arguments.mca:

@@ -15,7 +15,7 @@ struct DotVariant {
 };
 void PrintTo(const DotVariant& variant, std::ostream* out) { *out << variant.name; }  // part of the tests' names
 
-/// One body for every variant that this CPU has, and for those whose instructions are emulated here.
+/// One body for every variant that this CPU has, and for those of other CPUs whose instructions emulated_dots.cc writes as loops.
 class DotTest : public ::testing::TestWithParam<DotVariant> {
  protected:
   const KernelTable& kernels() const { return GetParam().kernels; }
@@ -38,7 +38,10 @@ class DotTest : public ::testing::TestWithParam<DotVariant> {
 
 std::vector<DotVariant> dot_variants() {
   std::vector<DotVariant> variants;
-  for (Isa isa : available_isas()) variants.push_back({std::string(isa_name(isa)), *kernel_table(isa), isa != Isa::kPortable});
+  for (Isa isa : kAllIsas) {
+    if (isa_available(isa)) variants.push_back({std::string(isa_name(isa)), *kernel_table(isa), isa != Isa::kPortable});
+  }
+#ifndef PETS_EMULATED  // loops for x86-64 say nothing of the machine that is emulated, and take half of the time
   for (const EmulatedDot& emulated : emulated_dots()) {
     KernelTable table = *kernel_table(Isa::kPortable);
     table.bfloat16_dot = emulated.bfloat16;
@@ -46,20 +49,22 @@ std::vector<DotVariant> dot_variants() {
     table.dot_panel = emulated.dot_panel;
     variants.push_back({emulated.name, table, false});
   }
+#endif
   return variants;
 }
 INSTANTIATE_TEST_SUITE_P(Variants, DotTest, ::testing::ValuesIn(dot_variants()), [](const auto& variant) { return variant.param.name; });
 
 TEST_P(DotTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
-  uint64_t seed = 1;
+  uint64_t seed = 0;
   for (WeightType type : types()) {
     for (size_t k : kDotInputs) {
       for (uint32_t width = 1; width <= kPanelColumns; ++width) {
         const uint32_t strips = 1 + (width + static_cast<uint32_t>(k)) % 7;
         for (bool masked : {false, true}) {
+          if (!is_chosen(++seed, 3)) continue;
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " type " << static_cast<int>(type) << " k " << k << " width " << width
                                             << " strips " << strips << " masked " << masked);
-          Random random(seed++);
+          Random random(seed);
           const DotCase c(random, type, k, width, strips);
           expect_like_reference(c, c.run(kernels(), kAllLanes, masked), c.run(reference_kernels(), kAllLanes, masked));
           if (HasFailure()) return;
@@ -70,9 +75,11 @@ TEST_P(DotTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
 }
 
 TEST_P(DotTest, EqualsTheReferenceForEveryNumberOfStrips) {
+  uint64_t number = 0;
   for (WeightType type : types()) {
     for (uint32_t strips = 1; strips <= 14; ++strips) {
       for (bool masked : {false, true}) {
+        if (!is_chosen(++number, 3)) continue;
         SCOPED_TRACE(::testing::Message() << "type " << static_cast<int>(type) << " strips " << strips << " masked " << masked);
         Random random(strips);
         const DotCase c(random, type, 1100, 16, strips);  // several blocks of a stage

@@ -36,14 +36,15 @@ struct SparseCase {
 };
 
 TEST_P(SparseTest, EqualsTheReferenceAndLeavesOtherRowsAlone) {
-  uint64_t seed = 1;
+  uint64_t seed = 0;
   for (size_t k : kOddSizes) {
     for (uint32_t width = 1; width <= kPanelColumns; ++width) {
       for (uint32_t most : {0u, 1u, 5u, 40u}) {
         for (LaneMask lanes : kMasks) {
+          if (!is_chosen(++seed, 5)) continue;
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " k " << k << " width " << width << " most " << most << " lanes "
                                             << lanes);
-          Random random(seed++);
+          Random random(seed);
           SparseCase c(random, k, width, most);
           spoil(c.x, lanes);
           spoil(c.y, lanes);

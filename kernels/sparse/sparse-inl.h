@@ -7,6 +7,9 @@
 PETS_SIMD_BEGIN;
 namespace pets::kernels::PETS_SIMD_NAMESPACE {
 
+/// Of one panel, at most, for their inputs to be asked for: more would not stay in L1, nor need it.
+inline constexpr uint32_t kAskedEntries = 128;
+
 /// Columns differ in their entries, so the end of each is mispredicted: about 20 cycles, which several strips share.
 template <int kStrips>
 void sparse_columns(const SparseTile& a, uint32_t first) {
@@ -35,18 +38,29 @@ void sparse_columns(const SparseTile& a, uint32_t first) {
   }
 }
 
-/// A task's entries are read once a block, from beyond L2, a few lines a panel: too few for the CPU to see by itself what comes next.
-inline void ask_for_next_panel(const SparseTile& a) {
-  const uint32_t next = a.column_start[a.width], count = next - a.column_start[0];
-  const auto* rows = reinterpret_cast<const char*>(a.rows + next);
-  const auto* values = reinterpret_cast<const char*>(a.values + next);
+/// A task's entries are read once a block, from beyond L2, a few lines a panel: too few for the CPU to see by itself what comes next. And
+/// the inputs, random rows of strips in L2, would be waited for column by column.
+inline void ask_for_lines(const SparseTile& a) {
+  const uint32_t begin = a.column_start[0], next = a.column_start[a.width], count = next - begin;
+  const auto ask = [&](const auto* entries) PETS_LAMBDA {
+    const auto* now = reinterpret_cast<const char*>(entries + begin);
+    for (size_t at = 0; at < count * sizeof(*entries); at += 64) {
+      prefetch_l1(now + at);
+      prefetch_l2(now + count * sizeof(*entries) + at);
+    }
+  };
+  ask(a.rows);
+  ask(a.values);
   prefetch_l2(a.column_start + 2 * a.width);
-  for (size_t at = 0; at <= count * sizeof(uint16_t); at += 64) prefetch_l2(rows + at);
-  for (size_t at = 0; at <= count * sizeof(float); at += 64) prefetch_l2(values + at);
+  if (count > kAskedEntries) return;
+  for (uint32_t j = begin; j < next; ++j) {
+    const size_t row = a.rows[j] * size_t{kStripRows};
+    for (uint32_t s = 0; s < a.strips; ++s) prefetch_l1(a.x[s] + row);
+  }
 }
 
 inline void sparse_tile(const SparseTile& a) {
-  ask_for_next_panel(a);
+  ask_for_lines(a);
   uint32_t done = 0;
   for (; a.strips - done >= 3; done += 3) sparse_columns<3>(a, done);
   if (a.strips - done == 2) {

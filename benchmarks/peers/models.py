@@ -20,9 +20,13 @@ class Model:
     vocabulary: int
 
     def encoder_flops(self, lengths) -> float:
-        """Multiply-adds of the shared encoder, doubled: six linears, scores and values of each query, no padding."""
+        """What pets computes of the shared encoder: multiply-adds, doubled, of six linears, scores and values of each query, no padding.
+
+        What follows the last attention is computed for the first token alone, which is what classifiers read.
+        """
         h, i = self.hidden, self.intermediate
-        return sum(2 * self.layers * (n * (4 * h * h + 2 * h * i) + 2 * n * n * h) for n in map(float, lengths))
+        whole = sum(2 * self.layers * (n * (4 * h * h + 2 * h * i) + 2 * n * n * h) for n in map(float, lengths))
+        return whole - 2 * (sum(lengths) - len(lengths)) * (h * h + 2 * h * i)
 
     @property
     def linear_bytes(self) -> int:

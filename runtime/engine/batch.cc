@@ -21,7 +21,8 @@ void PackedBatch::lay_out(memory::Arena& arena, uint32_t tokens, uint32_t querie
 }
 
 void PackedBatch::append(const Sequence& sequence) {
-  sequences_[sequence_count_++] = sequence;
+  sequences_[sequence_count_] = sequence;
+  sequences_[sequence_count_++].tokens = sequence.rows;
   rows_ += sequence.rows;
 }
 
@@ -35,14 +36,20 @@ void PackedBatch::group() {
   for (uint32_t i = 0; i < sequence_count_; ++i) {
     sorted_[i] = sequences_[static_cast<uint32_t>(keys_[i])];
     sorted_[i].first_row = row;
-    for (uint32_t r = 0; r < sorted_[i].rows; ++r) {
-      row_tokens_[row + r] = sorted_[i].token_begin + r;
-      row_sequences_[row + r] = i;
-    }
     row += sorted_[i].rows;
   }
   std::swap(sequences_, sorted_);
+  build_tables();
+}
 
+void PackedBatch::build_tables() {
+  for (uint32_t i = 0; i < sequence_count_; ++i) {
+    const Sequence& sequence = sequences_[i];
+    for (uint32_t r = 0; r < sequence.rows; ++r) {
+      row_tokens_[sequence.first_row + r] = sequence.token_begin + r;
+      row_sequences_[sequence.first_row + r] = i;
+    }
+  }
   uint32_t row_segment = 0, sequence_segment = 0, first = 0;
   for (uint32_t strip = 0; strip < strips(); ++strip) {
     row_strip_begin_[strip] = row_segment;

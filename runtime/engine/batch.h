@@ -1,6 +1,7 @@
 // A packed batch: all tokens of all queries one after another, without padding, rows grouped by task and cut into strips of 16.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -18,7 +19,8 @@ struct Sequence {
   uint32_t task_index = 0;   ///< position of the task in its set
   uint32_t token_begin = 0;  ///< into the token buffer (input order)
   uint32_t first_row = 0;    ///< into the packed rows (task order)
-  uint32_t rows = 0;
+  uint32_t rows = 0;         ///< packed rows: its tokens, or only those that its head reads
+  uint32_t tokens = 0;
   bool truncated = false;
 };
 
@@ -57,6 +59,11 @@ class PackedBatch {
   /// Sorts sequences by `task_index`, then by input order, assigns rows and builds the strip tables. Tasks with masks come last: strips
   /// whose rows all are masked need no dense chains, so at most one is computed both ways.
   void group();
+  /// Keeps of every sequence only the rows that its head reads, for what follows the last attention: the first one where the head pools
+  /// the first token, else all. Calls move(from, to) for every row that moves, in an order in which rows can be moved in place. False where
+  /// nothing is dropped.
+  template <typename Move>
+  bool keep_read_rows(const Move& move);
 
   std::span<const Sequence> sequences() const { return {sequences_, sequence_count_}; }
   uint32_t rows() const { return rows_; }
@@ -69,6 +76,9 @@ class PackedBatch {
   const uint32_t* row_sequences() const { return row_sequences_; }
 
  private:
+  /// The tables of sequences as they stand.
+  void build_tables();
+
   Sequence* sequences_ = nullptr;  // input order until group()
   Sequence* sorted_ = nullptr;
   uint64_t* keys_ = nullptr;
@@ -80,5 +90,27 @@ class PackedBatch {
   uint32_t* row_tokens_ = nullptr;
   uint32_t* row_sequences_ = nullptr;
 };
+
+template <typename Move>
+bool PackedBatch::keep_read_rows(const Move& move) {
+  const auto read_rows = [](const Sequence& sequence) {
+    return sequence.task->weights.head.reads_first_row() ? std::min(sequence.rows, 1U) : sequence.rows;
+  };
+  uint32_t kept = 0;
+  for (const Sequence& sequence : sequences()) kept += read_rows(sequence);
+  if (kept == rows_) return false;
+  uint32_t row = 0;
+  for (uint32_t i = 0; i < sequence_count_; ++i) {
+    Sequence& sequence = sequences_[i];
+    const uint32_t from = sequence.first_row;
+    sequence.rows = read_rows(sequence);
+    sequence.first_row = row;
+    for (uint32_t r = 0; r < sequence.rows && from != row; ++r) move(from + r, row + r);
+    row += sequence.rows;
+  }
+  rows_ = row;
+  build_tables();
+  return true;
+}
 
 }  // namespace pets::engine

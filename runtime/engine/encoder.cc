@@ -243,7 +243,7 @@ void Encoder::by_blocks(const PackedBatch& batch, const Work& work) const {
   });
 }
 
-void Encoder::by_panels(uint32_t layer, std::initializer_list<LinearIndex> linears, const PackedBatch& batch) const {
+void Encoder::linears_by_panels(uint32_t layer, std::initializer_list<LinearIndex> linears, const PackedBatch& batch) const {
   const uint32_t strips = batch.strips();
   const uint32_t blocks = (strips + kBlockStrips - 1) / kBlockStrips;
   const auto count = static_cast<uint32_t>(linears.size());
@@ -276,23 +276,31 @@ void Encoder::finish_layer_by_panels(uint32_t layer, const PackedBatch& batch) c
       close_sublayer(layer, sublayer, batch.groups(), {strip, 1, strip}, buffers_.workers[worker]);
     });
   };
-  by_panels(layer, {kAttentionOutput}, batch);
+  linears_by_panels(layer, {kAttentionOutput}, batch);
   close(kAttentionSublayer);
-  by_panels(layer, {kUp}, batch);
-  by_panels(layer, {kDown}, batch);
+  linears_by_panels(layer, {kUp}, batch);
+  linears_by_panels(layer, {kDown}, batch);
   close(kFfnSublayer);
   if (layer + 1 == base_.layers) return;
-  by_panels(layer + 1, {kQuery, kKey, kValue}, batch);
+  linears_by_panels(layer + 1, {kQuery, kKey, kValue}, batch);
 }
 
-void Encoder::run(const PackedBatch& batch, const tokenizer::Token* tokens) const {
-  // Few strips: workers share each linear by its panels. Many: each worker takes blocks of rows through the whole layer, so that what a
-  // block makes stays in its cache. Same chains, same bits.
-  const bool few = pool_.threads() > 1 && batch.strips() <= pool_.threads() * kBlockStrips;
+void Encoder::keep_read_rows(PackedBatch& batch) const {
+  const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
+  batch.keep_read_rows([&](uint32_t from, uint32_t to) {
+    for (float* strips : {buffers_.hidden, buffers_.context}) {
+      const float* x = strips + from / kStripRows * strip_floats + from % kStripRows;
+      float* y = strips + to / kStripRows * strip_floats + to % kStripRows;
+      for (size_t f = 0; f < strip_floats; f += kStripRows) y[f] = x[f];
+    }
+  });
+}
+
+void Encoder::run(PackedBatch& batch, const tokenizer::Token* tokens) const {
   parallel_items(pool_, batch.strips(), kElementCost * base_.hidden * kStripRows,
                  [&](uint32_t, uint32_t strip) { embed(batch, tokens, strip); });
-  if (few) {
-    by_panels(0, {kQuery, kKey, kValue}, batch);
+  if (by_panels(batch)) {
+    linears_by_panels(0, {kQuery, kKey, kValue}, batch);
   } else {
     const RowGroups groups = batch.groups();
     by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) {
@@ -307,7 +315,8 @@ void Encoder::run(const PackedBatch& batch, const tokenizer::Token* tokens) cons
     parallel_items(pool_, heads, attention_cost, [&](uint32_t worker, uint32_t item) {
       attend(batch, item / base_.heads, item % base_.heads, buffers_.workers[worker]);
     });
-    few ? finish_layer_by_panels(layer, batch) : finish_layer_by_rows(layer, batch);
+    if (layer + 1 == base_.layers) keep_read_rows(batch);
+    by_panels(batch) ? finish_layer_by_panels(layer, batch) : finish_layer_by_rows(layer, batch);
   }
 }
 

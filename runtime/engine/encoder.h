@@ -48,8 +48,9 @@ class Encoder {
   Encoder(const kernels::KernelTable& kernels, const BaseWeights& base, const EncoderBuffers& buffers, ThreadPool& pool)
       : kernels_(kernels), base_(base), buffers_(buffers), pool_(pool) {}
 
-  /// Fills buffers.hidden with the last hidden state of every row. `tokens`: the token buffer that sequences point into.
-  void run(const PackedBatch& batch, const tokenizer::Token* tokens) const;
+  /// Fills buffers.hidden with the last hidden state of every row that a head reads; `batch` has only those rows afterwards. `tokens`: the
+  /// token buffer that sequences point into.
+  void run(PackedBatch& batch, const tokenizer::Token* tokens) const;
 
  private:
   /// Multiply-adds of one strip, roughly: what decides how many workers a region wakes.
@@ -67,7 +68,12 @@ class Encoder {
   void embed(const PackedBatch& batch, const tokenizer::Token* tokens, uint32_t strip) const;
   void attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const;
   /// Linears of equal size that do not depend on each other, in one region: workers take blocks of strips and shares of the panels.
-  void by_panels(uint32_t layer, std::initializer_list<LinearIndex> linears, const PackedBatch& batch) const;
+  void linears_by_panels(uint32_t layer, std::initializer_list<LinearIndex> linears, const PackedBatch& batch) const;
+  /// Drops the rows that no head reads, after the last layer's attention.
+  void keep_read_rows(PackedBatch& batch) const;
+  /// Few strips: workers share each linear by its panels. Many: each worker takes blocks of rows through the whole layer, so that what a
+  /// block makes stays in its cache. Same chains, same bits.
+  bool by_panels(const PackedBatch& batch) const { return pool_.threads() > 1 && batch.strips() <= pool_.threads() * kBlockStrips; }
   void linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share, WorkerScratch& scratch) const;
   /// An adapter over one task's rows: `dense` and `residual` are the block's strips, the rows of `residual` take the result.
   void bottleneck(const kernels::Bottleneck& adapter, const NormWeights& norm, const RowRange& range, bool whole_strips, const float* dense,

@@ -140,14 +140,14 @@ void Session::Impl::deliver(size_t first, size_t count, AnswerFn on_answer, void
     if (answer.status.is_ok()) {
       const uint32_t index = memory.query_sequence[q];
       const Sequence& sequence = sequences[index];
-      const std::span<const tokenizer::Token> tokens(memory.tokens + sequence.token_begin, sequence.rows);
-      for (uint32_t t = 0; t < sequence.rows; ++t) {
+      const std::span<const tokenizer::Token> tokens(memory.tokens + sequence.token_begin, sequence.tokens);
+      for (uint32_t t = 0; t < sequence.tokens; ++t) {
         memory.answer_tokens[t] = {tokens[t].start, tokens[t].end, tokens[t].segment, tokens[t].special, tokens[t].id};
       }
       const uint32_t begin = memory.heads.logit_begin[index], end = memory.heads.logit_begin[index + 1];
       answer.task = &sequence.task->info;
       answer.truncated = sequence.truncated;
-      answer.tokens = {memory.answer_tokens, sequence.rows};
+      answer.tokens = {memory.answer_tokens, sequence.tokens};
       answer.logits = {memory.heads.logits + begin, end - begin};
       answer.scores = {memory.scores, engine::probabilities(answer.task->head, answer.task->outputs, answer.logits, memory.scores)};
       if (answer.task->head == HeadType::kQuestionAnswering) answer.span = engine::best_span(answer.logits, tokens);

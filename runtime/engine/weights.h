@@ -104,6 +104,9 @@ struct HeadWeights {
   uint32_t outputs = 0;    ///< of the last layer; hidden where there is none
   uint32_t max_width = 0;  ///< the widest layer's outputs
   bool normalize = false;
+
+  /// Whether the encoder's result is read at each query's first token alone.
+  bool reads_first_row() const { return pooling == schema::Pooling::kCls || pooling == schema::Pooling::kPooler; }
 };
 
 struct TaskWeights {

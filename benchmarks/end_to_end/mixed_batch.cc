@@ -29,13 +29,13 @@ struct Variant {
   std::vector<double> seconds, ratio, share;
 };
 
-/// Multiply-adds of the shared encoder, doubled: six linears, scores and values. What follows the last attention is computed for the first
-/// token alone, which is what classifiers read.
+/// Multiply-adds of the shared encoder, doubled: six linears, scores and values. From the last layer's queries on only the first
+/// token is computed, which is what classifiers read.
 double encoder_flops(const testing_util::ModelShape& shape, const std::vector<std::vector<int32_t>>& queries) {
   double flops = 0;
   for (const auto& ids : queries) {
     const double n = static_cast<double>(ids.size()), h = shape.hidden, i = shape.intermediate;
-    flops += 2 * shape.layers * (n * (4 * h * h + 2 * h * i) + 2 * n * n * h) - 2 * (n - 1) * (h * h + 2 * h * i);
+    flops += 2 * shape.layers * (n * (4 * h * h + 2 * h * i) + 2 * n * n * h) - 2 * (n - 1) * (2 * h * h + 2 * h * i + 2 * n * h);
   }
   return flops;
 }

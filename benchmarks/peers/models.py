@@ -22,11 +22,11 @@ class Model:
     def encoder_flops(self, lengths) -> float:
         """What pets computes of the shared encoder: multiply-adds, doubled, of six linears, scores and values of each query, no padding.
 
-        What follows the last attention is computed for the first token alone, which is what classifiers read.
+        From the last layer's queries on only the first token is computed, which is what classifiers read.
         """
         h, i = self.hidden, self.intermediate
         whole = sum(2 * self.layers * (n * (4 * h * h + 2 * h * i) + 2 * n * n * h) for n in map(float, lengths))
-        return whole - 2 * (sum(lengths) - len(lengths)) * (h * h + 2 * h * i)
+        return whole - sum(2 * (n - 1) * (2 * h * h + 2 * h * i + 2 * n * h) for n in map(float, lengths))
 
     @property
     def linear_bytes(self) -> int:

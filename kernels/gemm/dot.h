@@ -27,7 +27,7 @@ constexpr size_t converted_strip_bytes(WeightType, size_t k) { return (k + 3) / 
 ///   int8       y[s][c][row] = fma(float(sum over k of q * w), x_scale[s][row] * w_scale[c], init)
 /// int8 weights are in [-127, 127], and the two of a pair of inputs 2i and 2i + 1 add up to -128 to 128, as pack_panels16_int8 leaves
 /// them: AVX2's sums are unspecified for others. k * 127^2 must fit 31 bits (k <= 133,000).
-/// `init` as in LinearPanel: bias[s][c], or what y[s] holds where bias[s] is null. Only rows in `lanes` are written (several strips: all).
+/// `init` as in LinearPanel: bias[s][c], or what y[s] holds where bias[s] is null.
 /// A weight that `planes` (null: none; bit planes as in mask/mask.h) does not keep takes part as 0.
 struct DotPanel {
   WeightType type = WeightType::kInt8;  ///< kBFloat16 or kInt8
@@ -42,7 +42,6 @@ struct DotPanel {
   size_t k = 0;                         ///< inputs, before padding; may be 0
   const float* const* bias = nullptr;   ///< [strips], entries may be null
   uint32_t strips = 1;
-  LaneMask lanes = kAllLanes;
   const uint32_t* planes = nullptr;  ///< [ceil(k / 32)][16], 64-byte aligned
   const void* prefetch = nullptr;    ///< the next panel, or null
 };

@@ -56,7 +56,6 @@ void dot_panel(const DotPanel& a) {
     const auto* x = static_cast<const char*>(a.x) + s * a.x_stride;
     for (uint32_t c = 0; c < a.width; ++c) {
       for (uint32_t row = 0; row < kStripRows; ++row) {
-        if (!has_row(a.lanes, row)) continue;
         float& y = a.y[s * a.y_stride + c * kStripRows + row];
         const float init = a.bias[s] != nullptr ? a.bias[s][c] : y;
         const auto x_at = [&](size_t k) { return (k / group * kStripRows + row) * group + k % group; };

@@ -38,7 +38,6 @@ struct DotTile {
   const float* w_scale = nullptr;
   float* y = nullptr;
   size_t y_stride = 0;
-  LaneMask lanes = kAllLanes;
   const char* prefetch = nullptr;  ///< `w_stride` words a step of it are asked for by the tile of the first column; never null
 };
 
@@ -128,7 +127,6 @@ void dot_tile(const DotTile& t) {
   for (; left != 0; --left) step(t.w_stride);
   work.finish(t.corrections);
 
-  const RowMask mask = row_mask(t.lanes);
   PETS_UNROLL for (int s = 0; s < kStrips; ++s) {
     PETS_UNROLL for (int c = 0; c < kColumns; ++c) {
       if constexpr (Unit::kUnsigned) sum[s][c] = add(sum[s][c], bits_of(t.corrections[t.first_column + c]));
@@ -139,9 +137,9 @@ void dot_tile(const DotTile& t) {
       float* const y = t.y + s * t.y_stride + c * kStripRows;
       if constexpr (kIntegers) {
         const Rows16 scale = mul(load_unaligned(t.x_scale + s * kStripRows), broadcast(t.w_scale[t.first_column + c]));
-        store_rows(mask, mul_add(to_floats(sum[s][c]), scale, init(s, c)), y);
+        store(mul_add(to_floats(sum[s][c]), scale, init(s, c)), y);
       } else {
-        store_rows(mask, sum[s][c], y);
+        store(sum[s][c], y);
       }
     }
   }
@@ -255,7 +253,6 @@ void dot_panel_with(const DotPanel& a) {
     t.w_scale = a.w_scale;
     t.y = a.y + first * a.y_stride;
     t.y_stride = a.y_stride;
-    t.lanes = a.lanes;
     // Staging asks for the next panel itself; asking again for what lies in L1 costs nothing.
     t.prefetch = staged ? reinterpret_cast<const char*>(stage) : static_cast<const char*>(a.prefetch ? a.prefetch : a.panel);
     size_t done = 0;

@@ -35,7 +35,7 @@ void PackedBatch::group() {
   uint32_t row = 0;
   for (uint32_t i = 0; i < sequence_count_; ++i) {
     sorted_[i] = sequences_[static_cast<uint32_t>(keys_[i])];
-    sorted_[i].first_row = row;
+    sorted_[i].first_row = sorted_[i].first_key = row;
     row += sorted_[i].rows;
   }
   std::swap(sequences_, sorted_);
@@ -60,7 +60,7 @@ void PackedBatch::build_tables() {
       const Sequence& sequence = sequences_[s];
       const uint32_t lane_begin = std::max(sequence.first_row, begin) - begin;
       const uint32_t lane_end = std::min(sequence.first_row + sequence.rows, end) - begin;
-      sequence_segments_[sequence_segment++] = {lane_begin, lane_end, sequence.first_row, sequence.rows};
+      sequence_segments_[sequence_segment++] = {lane_begin, lane_end, sequence.first_key, sequence.tokens};
       const bool same_task = row_segment > row_strip_begin_[strip] && row_segments_[row_segment - 1].task == sequence.task;
       RowSegment& segment = same_task ? row_segments_[row_segment - 1] : row_segments_[row_segment++];
       if (!same_task) segment = {sequence.task, 0, static_cast<uint8_t>(lane_begin), 0};

@@ -20,6 +20,7 @@ struct Sequence {
   uint32_t token_begin = 0;  ///< into the token buffer (input order)
   uint32_t first_row = 0;    ///< into the packed rows (task order)
   uint32_t rows = 0;         ///< packed rows: its tokens, or only those that its head reads
+  uint32_t first_key = 0;    ///< the first of its tokens in the packed rows of all tokens, where keys and values stay
   uint32_t tokens = 0;
   bool truncated = false;
 };
@@ -39,7 +40,7 @@ struct RowGroups {
   std::span<const RowSegment> of(uint32_t strip) const { return {segments + strip_begin[strip], segments + strip_begin[strip + 1]}; }
 };
 
-/// Which sequence owns which rows of each strip.
+/// Which sequence owns which rows of each strip, and which rows of all tokens its keys are.
 struct SequenceMap {
   const kernels::AttentionSegment* segments = nullptr;
   const uint32_t* strip_begin = nullptr;  ///< [strips + 1] into segments
@@ -59,8 +60,8 @@ class PackedBatch {
   /// Sorts sequences by `task_index`, then by input order, assigns rows and builds the strip tables. Tasks with masks come last: strips
   /// whose rows all are masked need no dense chains, so at most one is computed both ways.
   void group();
-  /// Keeps of every sequence only the rows that its head reads, for what follows the last attention: the first one where the head pools
-  /// the first token, else all. Calls move(from, to) for every row that moves, in an order in which rows can be moved in place. False where
+  /// Keeps of every sequence only the rows that its head reads, from the last layer's queries on: the first one where the head pools the
+  /// first token, else all. Calls move(from, to) for every row that moves, in an order in which rows can be moved in place. False where
   /// nothing is dropped.
   template <typename Move>
   bool keep_read_rows(const Move& move);

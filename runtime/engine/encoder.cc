@@ -1,6 +1,7 @@
 #include "runtime/engine/encoder.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <new>
 
@@ -243,17 +244,17 @@ void Encoder::by_blocks(const PackedBatch& batch, const Work& work) const {
   });
 }
 
-void Encoder::linears_by_panels(uint32_t layer, std::initializer_list<LinearIndex> linears, const PackedBatch& batch) const {
+void Encoder::linears_by_panels(uint32_t layer, std::span<const LinearIndex> linears, const PackedBatch& batch) const {
   const uint32_t strips = batch.strips();
   const uint32_t blocks = (strips + kBlockStrips - 1) / kBlockStrips;
   const auto count = static_cast<uint32_t>(linears.size());
   const uint32_t parts = std::max(1U, (2 * pool_.threads() + count * blocks - 1) / (count * blocks));  // about two items a worker
   const RowGroups groups = batch.groups();
-  const uint64_t cost = linear_cost(*linears.begin()) * strips / (static_cast<uint64_t>(blocks) * parts);
+  const uint64_t cost = linear_cost(linears[0]) * strips / (static_cast<uint64_t>(blocks) * parts);
   parallel_items(pool_, count * blocks * parts, cost, [&](uint32_t worker, uint32_t item) {
     const uint32_t begin = item / parts % blocks * kBlockStrips;
     const Block block{begin, std::min(kBlockStrips, strips - begin), begin};
-    linear(layer, linears.begin()[item / parts / blocks], groups, block, {item % parts, parts}, buffers_.workers[worker]);
+    linear(layer, linears[item / parts / blocks], groups, block, {item % parts, parts}, buffers_.workers[worker]);
   });
 }
 
@@ -266,7 +267,7 @@ void Encoder::finish_layer_by_rows(uint32_t layer, const PackedBatch& batch) con
     linear(layer, kDown, groups, block, {}, scratch);
     close_sublayer(layer, kFfnSublayer, groups, block, scratch);
     if (layer + 1 == base_.layers) return;
-    for (const LinearIndex index : {kQuery, kKey, kValue}) linear(layer + 1, index, groups, block, {}, scratch);
+    for (const LinearIndex index : projections(layer + 1)) linear(layer + 1, index, groups, block, {}, scratch);
   });
 }
 
@@ -276,46 +277,50 @@ void Encoder::finish_layer_by_panels(uint32_t layer, const PackedBatch& batch) c
       close_sublayer(layer, sublayer, batch.groups(), {strip, 1, strip}, buffers_.workers[worker]);
     });
   };
-  linears_by_panels(layer, {kAttentionOutput}, batch);
+  linears_by_panels(layer, std::array{kAttentionOutput}, batch);
   close(kAttentionSublayer);
-  linears_by_panels(layer, {kUp}, batch);
-  linears_by_panels(layer, {kDown}, batch);
+  linears_by_panels(layer, std::array{kUp}, batch);
+  linears_by_panels(layer, std::array{kDown}, batch);
   close(kFfnSublayer);
   if (layer + 1 == base_.layers) return;
-  linears_by_panels(layer + 1, {kQuery, kKey, kValue}, batch);
+  linears_by_panels(layer + 1, projections(layer + 1), batch);
 }
 
 void Encoder::keep_read_rows(PackedBatch& batch) const {
   const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
   batch.keep_read_rows([&](uint32_t from, uint32_t to) {
-    for (float* strips : {buffers_.hidden, buffers_.context}) {
-      const float* x = strips + from / kStripRows * strip_floats + from % kStripRows;
-      float* y = strips + to / kStripRows * strip_floats + to % kStripRows;
-      for (size_t f = 0; f < strip_floats; f += kStripRows) y[f] = x[f];
-    }
+    const float* x = buffers_.hidden + from / kStripRows * strip_floats + from % kStripRows;
+    float* y = buffers_.hidden + to / kStripRows * strip_floats + to % kStripRows;
+    for (size_t f = 0; f < strip_floats; f += kStripRows) y[f] = x[f];
   });
+}
+
+void Encoder::project(uint32_t layer, std::span<const LinearIndex> linears, const PackedBatch& batch) const {
+  if (by_panels(batch)) return linears_by_panels(layer, linears, batch);
+  const RowGroups groups = batch.groups();
+  by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) {
+    for (const LinearIndex index : linears) linear(layer, index, groups, block, {}, scratch);
+  });
+}
+
+void Encoder::attend(const PackedBatch& batch) const {
+  uint64_t keys = 0;
+  for (const Sequence& sequence : batch.sequences()) keys += static_cast<uint64_t>(sequence.rows) * sequence.tokens;
+  const uint32_t heads = batch.strips() * base_.heads;
+  parallel_items(pool_, heads, 2 * keys * base_.hidden / heads,
+                 [&](uint32_t worker, uint32_t item) { attend(batch, item / base_.heads, item % base_.heads, buffers_.workers[worker]); });
 }
 
 void Encoder::run(PackedBatch& batch, const tokenizer::Token* tokens) const {
   parallel_items(pool_, batch.strips(), kElementCost * base_.hidden * kStripRows,
                  [&](uint32_t, uint32_t strip) { embed(batch, tokens, strip); });
-  if (by_panels(batch)) {
-    linears_by_panels(0, {kQuery, kKey, kValue}, batch);
-  } else {
-    const RowGroups groups = batch.groups();
-    by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) {
-      for (const LinearIndex index : {kQuery, kKey, kValue}) linear(0, index, groups, block, {}, scratch);
-    });
-  }
-  uint64_t keys = 0;
-  for (const Sequence& sequence : batch.sequences()) keys += static_cast<uint64_t>(sequence.rows) * sequence.rows;
-  const uint32_t heads = batch.strips() * base_.heads;
-  const uint64_t attention_cost = 2 * keys * base_.hidden / heads;
+  project(0, projections(0), batch);
   for (uint32_t layer = 0; layer < base_.layers; ++layer) {
-    parallel_items(pool_, heads, attention_cost, [&](uint32_t worker, uint32_t item) {
-      attend(batch, item / base_.heads, item % base_.heads, buffers_.workers[worker]);
-    });
-    if (layer + 1 == base_.layers) keep_read_rows(batch);
+    if (layer + 1 == base_.layers) {
+      keep_read_rows(batch);
+      project(layer, std::array{kQuery}, batch);
+    }
+    attend(batch);
     by_panels(batch) ? finish_layer_by_panels(layer, batch) : finish_layer_by_rows(layer, batch);
   }
 }

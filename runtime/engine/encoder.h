@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
+#include <span>
 
 #include "kernels/kernel_table.h"
 #include "pets/thread_pool.h"
@@ -66,10 +66,17 @@ class Encoder {
   };
 
   void embed(const PackedBatch& batch, const tokenizer::Token* tokens, uint32_t strip) const;
+  /// What is computed of a layer before its attention. The last layer's queries are computed apart, for the rows that are read.
+  std::span<const LinearIndex> projections(uint32_t layer) const {
+    static constexpr LinearIndex kProjections[] = {kQuery, kKey, kValue};
+    return std::span(kProjections).subspan(layer + 1 == base_.layers ? 1 : 0);
+  }
+  void project(uint32_t layer, std::span<const LinearIndex> linears, const PackedBatch& batch) const;
+  void attend(const PackedBatch& batch) const;
   void attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const;
   /// Linears of equal size that do not depend on each other, in one region: workers take blocks of strips and shares of the panels.
-  void linears_by_panels(uint32_t layer, std::initializer_list<LinearIndex> linears, const PackedBatch& batch) const;
-  /// Drops the rows that no head reads, after the last layer's attention.
+  void linears_by_panels(uint32_t layer, std::span<const LinearIndex> linears, const PackedBatch& batch) const;
+  /// Drops the rows that no head reads; keys and values stay where they are.
   void keep_read_rows(PackedBatch& batch) const;
   /// Few strips: workers share each linear by its panels. Many: each worker takes blocks of rows through the whole layer, so that what a
   /// block makes stays in its cache. Same chains, same bits.

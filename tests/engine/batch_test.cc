@@ -56,6 +56,13 @@ struct Packed {
           ++owners;
         }
         EXPECT_EQ(owners, 1U);
+        const SequenceMap map = batch.sequence_map();
+        for (uint32_t s = map.strip_begin[row / kStripRows]; s < map.strip_begin[row / kStripRows + 1]; ++s) {
+          const kernels::AttentionSegment& segment = map.segments[s];
+          if (row % kStripRows < segment.lane_begin || row % kStripRows >= segment.lane_end) continue;
+          EXPECT_EQ(segment.first_row, sequence.first_key);
+          EXPECT_EQ(segment.rows, sequence.tokens);
+        }
       }
     }
     EXPECT_EQ(batch.rows(), row);
@@ -90,6 +97,7 @@ TEST(PackedBatch, OnlyReadRowsAreKeptAndCanBeMovedInPlace) {
       const bool first_only = before[i].task->weights.head.reads_first_row();
       EXPECT_EQ(now.query, before[i].query);
       EXPECT_EQ(now.tokens, before[i].rows);
+      EXPECT_EQ(now.first_key, before[i].first_row);
       EXPECT_EQ(now.rows, first_only ? 1U : before[i].rows);
       expected = expected || now.rows != before[i].rows;
       for (uint32_t r = 0; r < now.rows; ++r) EXPECT_EQ(memory[now.first_row + r], before[i].first_row + r);

@@ -51,7 +51,7 @@ struct DotCase {
   }
 
   /// What `kernels` make of this case: y.
-  Floats run(const KernelTable& kernels, LaneMask lanes = kAllLanes, bool masked = false) const {
+  Floats run(const KernelTable& kernels, bool masked = false) const {
     const size_t stride = converted_strip_bytes(type, k) + 64;
     Buffer<uint8_t> converted(strips * stride, uint8_t{0xA5});
     Floats scale(strips * kStripRows, kNan), result = y;
@@ -71,7 +71,6 @@ struct DotCase {
     a.k = k;
     a.bias = biases.data();
     a.strips = strips;
-    a.lanes = lanes;
     a.planes = masked ? planes.data() : nullptr;
     kernels.dot_panel(a);
     return result;

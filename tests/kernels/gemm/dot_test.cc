@@ -66,7 +66,7 @@ TEST_P(DotTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
                                             << " strips " << strips << " masked " << masked);
           Random random(seed);
           const DotCase c(random, type, k, width, strips);
-          expect_like_reference(c, c.run(kernels(), kAllLanes, masked), c.run(reference_kernels(), kAllLanes, masked));
+          expect_like_reference(c, c.run(kernels(), masked), c.run(reference_kernels(), masked));
           if (HasFailure()) return;
         }
       }
@@ -83,7 +83,7 @@ TEST_P(DotTest, EqualsTheReferenceForEveryNumberOfStrips) {
         SCOPED_TRACE(::testing::Message() << "type " << static_cast<int>(type) << " strips " << strips << " masked " << masked);
         Random random(strips);
         const DotCase c(random, type, 1100, 16, strips);  // several blocks of a stage
-        expect_like_reference(c, c.run(kernels(), kAllLanes, masked), c.run(reference_kernels(), kAllLanes, masked));
+        expect_like_reference(c, c.run(kernels(), masked), c.run(reference_kernels(), masked));
       }
     }
   }
@@ -134,32 +134,7 @@ TEST_P(DotTest, RandomExtremesAreExact) {
     }
     std::fill(c.w_scale.begin(), c.w_scale.end(), 1.0F / 127);
     const bool masked = seed % 2 == 0;
-    expect_like_reference(c, c.run(kernels(), kAllLanes, masked), c.run(reference_kernels(), kAllLanes, masked));
-  }
-}
-
-TEST_P(DotTest, OnlyTheRowsOfTheMaskAreWritten) {
-  uint64_t seed = 1;
-  for (WeightType type : types()) {
-    for (size_t k : {size_t{0}, size_t{7}, size_t{384}, size_t{1536}}) {
-      for (LaneMask lanes : kMasks) {
-        for (bool masked : {false, true}) {
-          SCOPED_TRACE(::testing::Message() << "seed " << seed << " type " << static_cast<int>(type) << " k " << k << " lanes " << lanes);
-          Random random(seed++);
-          DotCase c(random, type, k, 1 + random.below(16), 1);
-          if (seed % 2 != 0) c.biases[0] = nullptr;
-          const Floats expected = c.run(reference_kernels(), kAllLanes, masked);
-          spoil(c.x, lanes);
-          spoil(c.y, lanes);
-          const Floats y = c.run(kernels(), lanes, masked);
-          EXPECT_TRUE(all_same_bits(y, c.y, static_cast<LaneMask>(~lanes)));
-          for (size_t i = 0; i < c.width * kStripRows; ++i) {
-            if (!has_lane(lanes, i % kStripRows)) continue;
-            EXPECT_NEAR(y[i], expected[i], tolerance(c, expected[i]));
-          }
-        }
-      }
-    }
+    expect_like_reference(c, c.run(kernels(), masked), c.run(reference_kernels(), masked));
   }
 }
 
@@ -170,7 +145,7 @@ TEST_P(DotTest, ARowsBitsDependNeitherOnItsLaneNorOnItsStripNorOnOtherRows) {
       Random random(seed);
       const bool masked = seed % 3 == 0;
       DotCase c(random, type, 1 + random.below(1200), 1 + random.below(16), 1 + random.below(7));
-      const Floats together = c.run(kernels(), kAllLanes, masked);
+      const Floats together = c.run(kernels(), masked);
 
       // One strip at a time, lanes permuted, half of the rows spoilt.
       const std::vector<uint32_t> order = random.lane_order();
@@ -185,7 +160,7 @@ TEST_P(DotTest, ARowsBitsDependNeitherOnItsLaneNorOnItsStripNorOnOtherRows) {
         std::copy_n(one.x.data() + s * c.x_stride, c.x_stride, one.x.data());
         std::copy_n(one.y.data() + s * c.y_stride, c.y_stride, one.y.data());
         spoil(one.x, lanes);
-        const Floats alone = one.run(kernels(), seed % 2 != 0 ? lanes : kAllLanes, masked);
+        const Floats alone = one.run(kernels(), masked);
         for (size_t i = 0; i < c.width * kStripRows; ++i) {
           if (!has_lane(lanes, i % kStripRows)) continue;
           EXPECT_TRUE(same_bits(alone[i], moved[s * c.y_stride + i]));
@@ -200,7 +175,7 @@ TEST_P(DotTest, AMaskThatKeepsAllIsThePlainLinear) {
     Random random(9);
     DotCase c(random, type, 600, 13, 4);
     std::fill(c.planes.begin(), c.planes.end(), 0xFFFFFFFF);
-    EXPECT_TRUE(all_same_bits(c.run(kernels(), kAllLanes, true), c.run(kernels())));
+    EXPECT_TRUE(all_same_bits(c.run(kernels(), true), c.run(kernels())));
   }
 }
 

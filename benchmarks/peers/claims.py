@@ -23,15 +23,18 @@ def _equal(model: dict) -> list[dict]:
     return [w for w in model["workloads"] if not w["ragged"] and not w["latency"]]
 
 
+def _faster(what: str, workload: dict, precision: str, kind: str, of_ways: list[str], reach: float | None) -> list[list[str]]:
+    """How many times faster pets' `kind` is than the fastest peer in these ways: a row, or none where one of the two was not measured."""
+    pets, peer = figures.pets(workload, precision, kind), figures.fastest(figures.peers(workload, precision, of_ways))
+    return [_row(what, precision, figures.ratio(peer, pets), AT_LEAST, reach, _name(peer))] if pets and peer else []
+
+
 def _base(model: dict, precision: str) -> list[list[str]]:
     """Base alone against the fastest peer's one task, on queries of equal length."""
     reach = {"fp32": 1.20, "bf16": 1.30, "int8": 1.40}.get(precision)
     rows = []
     for workload in _equal(model):
-        pets, peer = figures.pets(workload, precision, "base"), figures.fastest(figures.peers(workload, precision, [ways.ONE_BATCH]))
-        if pets and peer:
-            what = f"base alone against one task, {workload['title']}"
-            rows.append(_row(what, precision, figures.ratio(peer, pets), AT_LEAST, reach, _name(peer)))
+        rows += _faster(f"base alone against one task, {workload['title']}", workload, precision, "base", [ways.ONE_BATCH], reach)
     return rows
 
 
@@ -42,15 +45,12 @@ def _mixed(model: dict, precision: str) -> list[list[str]]:
         if not (workload["title"].endswith("N(32, 8)") and workload["tasks"] == 128):
             continue
         for kind, label in (("lora", "LoRA"), ("types", "every type")):
-            pets = figures.pets(workload, precision, kind)
             against = [([ways.ONE_BATCH, ways.PER_TASK], {"fp32": 1.5, "bf16": 1.8}.get(precision)), ([ways.BUCKETS], None)]
             if kind == "lora":
                 against.append(([ways.MIXED], 3.5))
             for of_ways, reach in against:
-                peer = figures.fastest(figures.peers(workload, precision, of_ways))
-                if pets and peer:
-                    what = f"{workload['title']}, {label}, against the fastest: {' / '.join(of_ways)}"
-                    rows.append(_row(what, precision, figures.ratio(peer, pets), AT_LEAST, reach, _name(peer)))
+                what = f"{workload['title']}, {label}, against the fastest: {' / '.join(of_ways)}"
+                rows += _faster(what, workload, precision, kind, of_ways, reach)
     return rows
 
 

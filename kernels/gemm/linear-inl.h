@@ -84,9 +84,6 @@ inline void linear_panel(const LinearPanel& a) {
 }
 
 inline void linear_continue(const LinearContinue& a) {
-  // The next panel's factors come from beyond L2, and are too few for the CPU to see them coming.
-  const char* next = reinterpret_cast<const char*>(a.panel + a.k * a.width);
-  for (size_t at = 0; at < a.k * a.width * sizeof(float); at += 64) prefetch_l2(next + at);
   Tile t;
   t.x = a.x;
   t.w = a.panel;

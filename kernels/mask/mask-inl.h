@@ -146,8 +146,11 @@ void masked_strips_of(const MaskedPanel& a) {
 template <WeightType kType>
 void masked_panels_of(const MaskedPanel& a) {
   // Two registers a strip: staging first leaves the tile its order and costs less than what it does beside a tile.
-  if (kVectors == 2 || a.rows > kStripRows) return masked_strips_of<kType>(a);
-  masked_strip_of<kType>(a);
+  if constexpr (kVectors == 2) {
+    masked_strips_of<kType>(a);
+  } else {
+    a.rows > kStripRows ? masked_strips_of<kType>(a) : masked_strip_of<kType>(a);
+  }
 }
 
 inline void masked_panel(const MaskedPanel& a) {

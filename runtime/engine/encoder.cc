@@ -183,6 +183,7 @@ void Encoder::bottleneck(const kernels::Bottleneck& adapter, const NormWeights& 
   const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
   const kernels::NormParameters parameters{norm.gamma, norm.beta, base_.norm_epsilon};
   constexpr uint32_t kMostRows = kernels::kBottleneckStrips * kStripRows;
+  static_assert(2 * kernels::kBottleneckStrips <= kBlockStrips);  // both inputs go into the scratch of a block's widest input
   float* const own_dense = scratch.linear.own_input;
   float* const own_residual = own_dense + kernels::kBottleneckStrips * strip_floats;
   for (uint32_t done = 0; done < range.rows; done += kMostRows) {

@@ -84,7 +84,8 @@ TEST(PackedBatch, OnlyReadRowsAreKeptAndCanBeMovedInPlace) {
     SCOPED_TRACE(seed);
     std::mt19937 random(seed);
     Packed packed;
-    for (uint32_t i = 0; i < 1 + random() % 40; ++i) packed.append(random() % 6, 1 + random() % 25);
+    for (uint32_t i = 0; i < 1 + random() % 40; ++i)
+      packed.append(static_cast<uint32_t>(random() % 6), static_cast<uint32_t>(1 + random() % 25));
     packed.batch.group();
     const std::vector<Sequence> before(packed.batch.sequences().begin(), packed.batch.sequences().end());
     std::vector<uint32_t> memory(packed.batch.rows());  // each row holds where it was at first

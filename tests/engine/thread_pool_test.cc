@@ -78,9 +78,13 @@ TEST(ApplicationPool, GivesTheSameAnswersInOneRegionAPhase) {
     ASSERT_TRUE(session) << session.status().c_str();
     EXPECT_EQ((*session)->threads(), threads);
     EXPECT_EQ(logits_of(**session, queries), expected);
-    if (threads == 1) EXPECT_EQ(pool.regions, 0U);  // nothing to hand out
+    if (threads == 1) {
+      EXPECT_EQ(pool.regions, 0U);  // nothing to hand out
+    }
     // Many strips: attention and the rest of each layer; before them embeddings and the first query, key and value; after them the heads.
-    if (threads == 2) EXPECT_LE(pool.regions, 2 * base.layers + 4);
+    if (threads == 2) {
+      EXPECT_LE(pool.regions, 2 * base.layers + 4);
+    }
     EXPECT_LE(pool.regions, 7 * base.layers + 4);  // few strips: linears are shared by panels, one after another
   }
 }

@@ -24,9 +24,7 @@ struct KernelTable {
   LinearPanelFn linear_panel;
   LinearContinueFn linear_continue;
   MaskedPanelFn masked_panel;
-  bool bfloat16_dot;  ///< bfloat16 weights go through dot_panel; otherwise linear_panel and masked_panel widen them
-  ConvertStripFn convert_strip;
-  DotPanelFn dot_panel;
+  DotKernels dots;
   SparseTileFn sparse_tile;
   ScaleFeaturesFn scale_features;
   ScaleBiasFn scale_bias;

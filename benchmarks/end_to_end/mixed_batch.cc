@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "benchmarks/end_to_end/experiments.h"
+#include "benchmarks/kernels/dot_peak.h"
 #include "benchmarks/kernels/fma_peak.h"
 
 #include "pets/pets.h"
@@ -26,7 +27,7 @@ double median(std::vector<double> values) {
 struct Variant {
   std::string name;
   std::vector<std::string> task_of_group;
-  std::vector<double> seconds, ratio, share;
+  std::vector<double> seconds, ratio, share, dot_share;
 };
 
 /// Multiply-adds of the shared encoder, doubled: six linears, scores and values. From the last layer's queries on only the first
@@ -52,6 +53,13 @@ double run_once(Session& session, const std::vector<Query>& queries) {
   const double end = now();
   if (!status || failed != 0) fmt::print(stderr, "{} queries failed\n", failed);
   return end - start;
+}
+
+/// GOP/s of dot products where linears of this precision are computed by them; otherwise 0.
+double dot_peak_of(converter::Precision precision, kernels::Isa isa, uint32_t threads) {
+  if (precision != converter::Precision::kInt8 && precision != converter::Precision::kBFloat16) return 0;
+  const auto type = precision == converter::Precision::kInt8 ? kernels::WeightType::kInt8 : kernels::WeightType::kBFloat16;
+  return threads == 1 ? dot_peak_of_this_thread(isa, type) : dot_peak_gops(threads, isa, type);
 }
 
 }  // namespace
@@ -81,16 +89,16 @@ int run_mixed_batch(const MixedBatchOptions& options) {
       tasks.push_back(testing_util::random_task(base, kind, converter::HeadType::kSequenceClassification, name, random(), pet));
     };
     add(PetKind::kNone, "base");
-    variants.push_back({"base alone", std::vector<std::string>(options.tasks, "base"), {}, {}, {}});
+    variants.push_back({"base alone", std::vector<std::string>(options.tasks, "base"), {}, {}, {}, {}});
     for (const auto& [kind, label] : kinds) {
-      Variant variant{fmt::format("{} x {}", options.tasks, label), {}, {}, {}, {}};
+      Variant variant{fmt::format("{} x {}", options.tasks, label), {}, {}, {}, {}, {}};
       for (uint32_t i = 0; i < options.tasks; ++i) {
         variant.task_of_group.push_back(fmt::format("{}-{}", testing_util::pet_kind_name(kind), i));
         add(kind, variant.task_of_group.back());
       }
       variants.push_back(std::move(variant));
     }
-    Variant mix{fmt::format("{} mixed tasks, all types", options.tasks), {}, {}, {}, {}};
+    Variant mix{fmt::format("{} mixed tasks, all types", options.tasks), {}, {}, {}, {}, {}};
     for (uint32_t i = 0; i < options.tasks; ++i) mix.task_of_group.push_back(variants[1 + i % std::size(kinds)].task_of_group[i]);
     variants.push_back(std::move(mix));
     testing_util::write_random_bundle(file.path(), base, tasks, options.precision);
@@ -132,14 +140,17 @@ int run_mixed_batch(const MixedBatchOptions& options) {
     batches.push_back(std::move(batch));
   }
   const double flops = encoder_flops(shape, ids);
-  std::vector<double> peaks;
+  const kernels::Isa isa = kernels::parse_isa((*model)->isa()).value_or(kernels::Isa::kPortable);
+  const uint32_t threads = (*session)->threads();
+  std::vector<double> peaks, dot_peaks;
   for (const auto& batch : batches) run_once(**session, batch);  // warm
   for (uint32_t round = 0; round < options.rounds; ++round) {
     // The pool's workers spin for a while after a batch: the peak is measured when they sleep.
     std::this_thread::sleep_for(std::chrono::milliseconds(150));
-    const uint32_t threads = (*session)->threads();
-    const double peak = threads == 1 ? fma_peak_of_this_thread(kernels::best_isa()) : fma_peak_gflops(threads);
+    const double peak = threads == 1 ? fma_peak_of_this_thread(isa) : fma_peak_gflops(threads, isa);
+    const double dot_peak = dot_peak_of(options.precision, isa, threads);
     peaks.push_back(peak);
+    dot_peaks.push_back(dot_peak);
     for (size_t v = 0; v < variants.size(); ++v) {
       // The base is timed before and after each variant, so that a slow minute hits both sides of the ratio.
       const double before = run_once(**session, batches[0]);
@@ -148,16 +159,20 @@ int run_mixed_batch(const MixedBatchOptions& options) {
       variants[v].seconds.push_back(seconds);
       variants[v].ratio.push_back((before + after) / 2 / seconds);
       variants[v].share.push_back(flops / seconds / 1e9 / peak);
+      if (dot_peak != 0) variants[v].dot_share.push_back(flops / seconds / 1e9 / dot_peak);
     }
   }
-  fmt::print("{} shape, {} packed tokens, {} queries, {} threads, {}, {}, FMA peak {:.0f} GFLOP/s (median of {} rounds), seed {}\n\n",
-             options.shape, tokens, ids.size(), (*session)->threads(), (*model)->isa(), converter::precision_name(options.precision),
-             median(peaks), options.rounds, options.seed);
-  fmt::print("| batch | ms | tokens/s | share of FMA peak | base time / time |\n|---|---|---|---|---|\n");
+  fmt::print(
+      "{} shape, {} packed tokens, {} queries, {} threads, {}, {}, peaks {:.0f} GFLOP/s of multiply-adds, {:.0f} of dot products "
+      "(medians of {} rounds), seed {}\n\n",
+      options.shape, tokens, ids.size(), threads, (*model)->isa(), converter::precision_name(options.precision), median(peaks),
+      median(dot_peaks), options.rounds, options.seed);
+  fmt::print("| batch | ms | tokens/s | share of FMA peak | share of dot peak | base time / time |\n|---|---|---|---|---|---|\n");
   for (const Variant& variant : variants) {
     const double seconds = median(variant.seconds);
-    fmt::print("| {} | {:.2f} | {:.0f} | {:.3f} | {:.3f} |\n", variant.name, seconds * 1e3, static_cast<double>(tokens) / seconds,
-               median(variant.share), median(variant.ratio));
+    fmt::print("| {} | {:.2f} | {:.0f} | {:.3f} | {} | {:.3f} |\n", variant.name, seconds * 1e3, static_cast<double>(tokens) / seconds,
+               median(variant.share), variant.dot_share.empty() ? "" : fmt::format("{:.3f}", median(variant.dot_share)),
+               median(variant.ratio));
   }
   return 0;
 }

@@ -11,6 +11,7 @@
 
 #include "benchmarks/end_to_end/experiments.h"
 #include "benchmarks/kernels/bandwidth_peak.h"
+#include "benchmarks/kernels/dot_peak.h"
 #include "benchmarks/kernels/fma_peak.h"
 
 #include "pets/pets.h"
@@ -81,11 +82,19 @@ json resident_bytes() {
   return bytes;
 }
 
-json answer_command(const std::string& line, Session& session, const std::map<std::string, Workload>& workloads) {
+/// What this machine gives at most with the instruction set in use; 0 where that has no dot products of a type.
+json peaks(kernels::Isa isa, unsigned threads) {
+  return {{"fma_gflops", fma_peak_gflops(threads, isa)},
+          {"int8_gops", dot_peak_gops(threads, isa, kernels::WeightType::kInt8)},
+          {"bf16_gops", dot_peak_gops(threads, isa, kernels::WeightType::kBFloat16)},
+          {"read_gbs", read_bandwidth_gbs(threads)}};
+}
+
+json answer_command(const std::string& line, kernels::Isa isa, Session& session, const std::map<std::string, Workload>& workloads) {
   std::istringstream words(line);
   std::string command, name;
   words >> command >> name;
-  if (command == "peaks") return {{"fma_gflops", fma_peak_gflops(session.threads())}, {"read_gbs", read_bandwidth_gbs(session.threads())}};
+  if (command == "peaks") return peaks(isa, session.threads());
   if (command == "memory") return resident_bytes();
   const auto found = workloads.find(name);
   if (found == workloads.end()) throw std::runtime_error(fmt::format("no workload is called '{}'", name));
@@ -118,6 +127,7 @@ int serve(const WorkloadOptions& options) {
   if (!model) throw std::runtime_error(model.status().c_str());
   auto session = Session::create(*model, session_options);
   if (!session) throw std::runtime_error(session.status().c_str());
+  const kernels::Isa isa = kernels::parse_isa((*model)->isa()).value_or(kernels::Isa::kPortable);
   const Plan memory = (*model)->memory();
   say({{"isa", std::string((*model)->isa())},
        {"threads", (*session)->threads()},
@@ -127,7 +137,7 @@ int serve(const WorkloadOptions& options) {
        {"arena_bytes", (*session)->arena_bytes()}});
   for (std::string line; std::getline(std::cin, line);) {
     try {
-      say(answer_command(line, **session, workloads));
+      say(answer_command(line, isa, **session, workloads));
     } catch (const std::exception& error) {
       say({{"error", error.what()}});
     }

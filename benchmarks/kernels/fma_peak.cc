@@ -94,8 +94,6 @@ Loop loop_for(kernels::Isa isa) {
   }
 }
 
-double clock_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
 double measured_rate(Loop loop, double seconds, double (*now)()) {
   const double start = now();
   double runs = 0, elapsed = 0;
@@ -115,17 +113,22 @@ double thread_seconds() {
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
 
+double clock_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
 double fma_peak_of_this_thread(kernels::Isa isa, double seconds) { return measured_rate(loop_for(isa), seconds, thread_seconds); }
 
 double fma_peak_gflops(unsigned threads, kernels::Isa isa, double seconds) {
-  const Loop loop = loop_for(isa);
+  return sum_over_threads(threads, [=] { return measured_rate(loop_for(isa), seconds, clock_seconds); });
+}
+
+double sum_over_threads(unsigned threads, const std::function<double()>& rate) {
   std::atomic<unsigned> waiting{threads};
   std::vector<double> rates(threads);
   const auto measure = [&](unsigned t) {
     waiting.fetch_sub(1);
     while (waiting.load() != 0) {
     }
-    rates[t] = measured_rate(loop, seconds, clock_seconds);
+    rates[t] = rate();
   };
   std::vector<std::thread> others;
   for (unsigned t = 1; t < threads; ++t) others.emplace_back(measure, t);

@@ -2,12 +2,18 @@
 // benchmarks report, because clock rates and neighbours change from minute to minute.
 #pragma once
 
+#include <functional>
+
 #include "kernels/isa.h"
 
 namespace pets::benchmarks {
 
 /// CPU seconds of this thread: what other processes take of its core does not count.
 double thread_seconds();
+/// Seconds of a clock that everybody shares.
+double clock_seconds();
+/// The sum of what `rate` returns on so many threads that begin together; the calling thread is one of them.
+double sum_over_threads(unsigned threads, const std::function<double()>& rate);
 
 /// GFLOP/s (a fused multiply-add counts two) of dependency-free chains of multiply-adds in registers, summed over `threads` threads
 /// that run for `seconds` together by the clock, in the widest vectors of `isa`.

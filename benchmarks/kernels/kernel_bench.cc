@@ -83,12 +83,15 @@ struct Linear {
   void run(const KernelTable& table) {
     if (dot) {
       for (uint32_t s = 0; s < strips; ++s) {
-        table.convert_strip(type, x.get() + s * in * kStripRows, in, converted.get() + s * converted_bytes, x_scale.get() + s * kStripRows);
+        table.dots.convert_strip(type, x.get() + s * in * kStripRows, in, converted.get() + s * converted_bytes,
+                                 x_scale.get() + s * kStripRows);
       }
     }
-    for (size_t p = 0; p < panel_count(out); ++p) {
+    const DotCalls calls(table.dots, dot);
+    const size_t at_once = dot ? table.dots.panels : 1;
+    for (size_t p = 0; p < panel_count(out); p += at_once) {
       std::fill(biases.begin(), biases.end(), bias.get() + p * kPanelColumns);
-      const void* const next = p + 1 < panel_count(out) ? panel(p + 1) : nullptr;
+      const void* const next = p + at_once < panel_count(out) ? panel(p + at_once) : nullptr;
       float* const to = y.get() + p * kPanelColumns * kStripRows;
       if (dot) {
         DotPanel a;
@@ -100,12 +103,12 @@ struct Linear {
         a.y_stride = out * kStripRows;
         a.panel = panel(p);
         a.w_scale = w_scale.get() + p * kPanelColumns;
-        a.width = panel_width(out, p);
+        a.width = static_cast<uint32_t>(std::min(out - p * kPanelColumns, at_once * kPanelColumns));
         a.k = in;
         a.bias = biases.data();
         a.strips = strips;
         a.prefetch = next;
-        table.dot_panel(a);
+        table.dots.dot_panel(a);
         continue;
       }
       LinearPanel a;
@@ -142,7 +145,7 @@ constexpr size_t kHidden = 384, kInner = 1536;
 constexpr std::pair<WeightType, const char*> kTypes[] = {
     {WeightType::kFloat32, "fp32"}, {WeightType::kFloat16, "fp16"}, {WeightType::kBFloat16, "bf16"}, {WeightType::kInt8, "int8"}};
 bool by_dot_panel(const KernelTable& table, WeightType type) {
-  return type == WeightType::kInt8 || (type == WeightType::kBFloat16 && table.bfloat16_dot);
+  return type == WeightType::kInt8 || (type == WeightType::kBFloat16 && table.dots.bfloat16);
 }
 
 void register_linear(const KernelTable& table, const std::string& isa) {

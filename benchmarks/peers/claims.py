@@ -67,6 +67,12 @@ def _own(model: dict, precision: str) -> list[list[str]]:
         if precision == "fp32" and share:
             what = f"base alone, share of the FMA peak, {workload['title']}"
             rows.append(_row(what, precision, figures.peak_share(workload, base), AT_LEAST, share, form="{:.3f}"))
+        if precision != "fp32" and workload["name"] in ("4x32x16", "2x32x32"):
+            dot_share = figures.dot_peak_share(workload, base)
+            if dot_share:
+                reach = {"bf16": 0.87, "int8": 0.65}[precision]
+                what = f"base alone, share of the dot-product peak, {workload['title']}"
+                rows.append(_row(what, precision, dot_share, AT_LEAST, reach, form="{:.3f}"))
         if mixed and workload["name"] == "2x32x32":
             what = f"every type mixed, base's time / its time, {workload['title']}"
             rows.append(_row(what, precision, figures.ratio(base, mixed), AT_LEAST, 0.97, form="{:.3f}"))

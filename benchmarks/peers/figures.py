@@ -41,6 +41,14 @@ def peak_share(workload: dict, cell: dict) -> float:
     return statistics.median(workload["flops"] / s / 1e9 / p["fma_gflops"] for s, p in zip(cell["seconds"], workload["peaks"]))
 
 
+def dot_peak_share(workload: dict, cell: dict) -> float | None:
+    """The same of the dot-product peak of the cell's precision; None where the CPU has no such instructions."""
+    peaks = [p.get(f"{cell['precision']}_gops", 0) for p in workload["peaks"]]
+    if not all(peaks):
+        return None
+    return statistics.median(workload["flops"] / s / 1e9 / p for s, p in zip(cell["seconds"], peaks))
+
+
 def precisions(model: dict) -> list[str]:
     """Those that pets was measured in, float32 first."""
     found = {c["precision"] for w in model["workloads"] for c in usable(w, engine=PETS)}

@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -11,7 +15,8 @@
 namespace pets::kernels {
 namespace {
 
-constexpr std::string_view kNames[] = {"portable", "neon", "neon_dot", "neon_bf16", "avx2", "avx512", "avx512_vnni", "avx512_bf16"};
+constexpr std::string_view kNames[] = {"portable", "neon",        "neon_dot",    "neon_bf16", "avx2",
+                                       "avx512",   "avx512_vnni", "avx512_bf16", "avx512_amx"};
 
 #if defined(__x86_64__)
 struct Cpuid {
@@ -32,6 +37,17 @@ unsigned saved_state() {
   return eax;
 }
 
+// Linux saves the 8 KiB of tile registers only for processes that have asked for it; asking again changes nothing. Threads get the space
+// when they first use a tile.
+bool tiles_granted() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return all_set(saved_state(), bit(17) | bit(18)) && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 bool cpu_has(Isa isa) {
   if (isa == Isa::kPortable) return true;
   const Cpuid one = cpuid(1), seven = cpuid(7);
@@ -48,7 +64,15 @@ bool cpu_has(Isa isa) {
   constexpr unsigned kVnni = bit(11), kBf16 = bit(5);
   if (!all_set(seven.ecx, kVnni)) return false;
   if (isa == Isa::kAvx512Vnni) return true;
-  return isa == Isa::kAvx512Bf16 && seven.eax >= 1 && all_set(cpuid(7, 1).eax, kBf16);
+  if (seven.eax < 1 || !all_set(cpuid(7, 1).eax, kBf16)) return false;
+  if (isa == Isa::kAvx512Bf16) return true;
+  constexpr unsigned kAmxBf16 = bit(22), kAmxTile = bit(24), kAmxInt8 = bit(25);
+  return isa == Isa::kAvx512Amx && all_set(seven.edx, kAmxBf16 | kAmxTile | kAmxInt8) && tiles_granted();
+}
+
+bool is_intel() {
+  const Cpuid zero = cpuid(0);
+  return zero.ebx == 0x756E6547 && zero.edx == 0x49656E69 && zero.ecx == 0x6C65746E;  // "GenuineIntel"
 }
 #elif defined(__aarch64__) && defined(__linux__)
 bool cpu_has(Isa isa) {
@@ -64,12 +88,16 @@ bool cpu_has(Isa isa) { return isa == Isa::kPortable || isa == Isa::kNeon; }  //
 bool cpu_has(Isa isa) { return isa == Isa::kPortable; }
 #endif
 
+#if !defined(__x86_64__)
+bool is_intel() { return false; }
+#endif
+
 bool in_this_build(Isa isa) {
 #define PETS_IS_VARIANT(variant, name) \
   if (isa == Isa::variant) return true;
   PETS_KERNEL_VARIANTS(PETS_IS_VARIANT)
 #undef PETS_IS_VARIANT
-#define PETS_IS_DOT_VARIANT(variant, name, base, base_name, bfloat16) \
+#define PETS_IS_DOT_VARIANT(variant, name, base, base_name) \
   if (isa == Isa::variant) return true;
   PETS_DOT_VARIANTS(PETS_IS_DOT_VARIANT)
 #undef PETS_IS_DOT_VARIANT
@@ -88,7 +116,7 @@ std::optional<Isa> parse_isa(std::string_view name) {
 }
 
 Isa base_isa(Isa isa) {
-#define PETS_BASE_OF(variant, name, base, base_name, bfloat16) \
+#define PETS_BASE_OF(variant, name, base, base_name) \
   if (isa == Isa::variant) return Isa::base;
   PETS_DOT_VARIANTS(PETS_BASE_OF)
 #undef PETS_BASE_OF
@@ -100,7 +128,7 @@ bool isa_available(Isa isa) { return in_this_build(isa) && cpu_has(isa); }
 Isa best_isa() {
   Isa best = Isa::kPortable;
   for (Isa isa : kAllIsas) {
-    if (isa_available(isa)) best = isa;
+    if (isa_available(isa) && !(isa == Isa::kAvx512Bf16 && is_intel())) best = isa;
   }
   return best;
 }

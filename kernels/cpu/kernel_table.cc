@@ -7,12 +7,10 @@ namespace {
 
 // Composed when first asked for, in code for any CPU: a table that is copied when the program starts would be one more constructor, and
 // in the file of its instruction set one that not every CPU can run.
-[[maybe_unused]] KernelTable with_dots(const KernelTable& base, Isa isa, bool bfloat16, ConvertStripFn convert, DotPanelFn dot) {
+[[maybe_unused]] KernelTable with_dots(const KernelTable& base, Isa isa, const DotKernels& dots) {
   KernelTable table = base;
   table.isa = isa;
-  table.bfloat16_dot = bfloat16;
-  table.convert_strip = convert;
-  table.dot_panel = dot;
+  table.dots = dots;
   return table;
 }
 
@@ -26,10 +24,10 @@ const KernelTable* kernel_table(Isa isa) {
     return &name::kKernels;
     PETS_KERNEL_VARIANTS(PETS_VARIANT_CASE)
 #undef PETS_VARIANT_CASE
-#define PETS_DOT_VARIANT_CASE(isa, name, base, base_name, bfloat16)                                                            \
-  case Isa::isa: {                                                                                                             \
-    static const KernelTable table = with_dots(base_name::kKernels, Isa::isa, bfloat16, name::convert_strip, name::dot_panel); \
-    return &table;                                                                                                             \
+#define PETS_DOT_VARIANT_CASE(isa, name, base, base_name)                                   \
+  case Isa::isa: {                                                                          \
+    static const KernelTable table = with_dots(base_name::kKernels, Isa::isa, name::kDots); \
+    return &table;                                                                          \
   }
     PETS_DOT_VARIANTS(PETS_DOT_VARIANT_CASE)
 #undef PETS_DOT_VARIANT_CASE

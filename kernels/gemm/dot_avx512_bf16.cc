@@ -33,16 +33,18 @@ struct Bfloat16Unit {
   }
 };
 
-}  // namespace
-
 void convert_strip(WeightType type, const float* x, size_t k, void* out, float* scale) {
   if (type == WeightType::kInt8) {
-    avx512_vnni::convert_strip(type, x, k, out, scale);
+    avx512_vnni::kDots.convert_strip(type, x, k, out, scale);
   } else {
     convert_strip_with<Bfloat16Unit>(x, k, out, scale);
   }
 }
-void dot_panel(const DotPanel& a) { a.type == WeightType::kInt8 ? avx512_vnni::dot_panel(a) : dot_panel_with<Bfloat16Unit>(a); }
+void dot_panel(const DotPanel& a) { a.type == WeightType::kInt8 ? avx512_vnni::kDots.dot_panel(a) : dot_panel_with<Bfloat16Unit>(a); }
+
+}  // namespace
+
+const DotKernels kDots = {true, 1, 1, convert_strip, dot_panel, nullptr, nullptr};
 
 }  // namespace pets::kernels::avx512_bf16
 PETS_SIMD_END;

@@ -7,6 +7,7 @@
 #define HWY_DISABLE_PCLMUL_AES
 #include "kernels/simd/highway_vectors.h"
 // The vectors come first: what follows is written with them.
+#include "kernels/cpu/variants.h"
 #include "kernels/gemm/dot_avx512-inl.h"
 
 static_assert(HWY_STATIC_TARGET == HWY_AVX3);
@@ -34,10 +35,12 @@ struct Int8Unit {
   }
 };
 
-}  // namespace
-
 void convert_strip(WeightType, const float* x, size_t k, void* out, float* scale) { convert_strip_with<Int8Unit>(x, k, out, scale); }
 void dot_panel(const DotPanel& a) { dot_panel_with<Int8Unit>(a); }
+
+}  // namespace
+
+const DotKernels kDots = {false, 1, 1, convert_strip, dot_panel, nullptr, nullptr};
 
 }  // namespace pets::kernels::avx512_vnni
 PETS_SIMD_END;

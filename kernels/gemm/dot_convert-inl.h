@@ -13,8 +13,8 @@ PETS_INLINE Rows16 input_or_zero(const float* x, size_t i, size_t k) { return i 
 /// The lower bits of the result are the integer nearest to x * inverse, in two's complement: 1.5 * 2^23 leaves the sum no fraction.
 PETS_INLINE Bits16 quantized(const Rows16& x, const Rows16& inverse) { return bits(add(mul(x, inverse), broadcast(0x1.8p23F))); }
 
-template <class Unit>
-PETS_INLINE void convert_int8(const float* x, size_t k, int32_t* out, float* scale) {
+/// 127 over each row's largest magnitude, by which its inputs are multiplied; writes the rows' scales.
+PETS_INLINE Rows16 int8_steps(const float* x, size_t k, float* scale) {
   // Magnitudes are compared as integers: infinities and NaNs are greater than every number, on every instruction set.
   Bits16 greatest = bits_of(0);
   for (size_t i = 0; i < k; ++i) greatest = max(greatest, bits(absolute(load(x + i * kStripRows))));
@@ -28,22 +28,34 @@ PETS_INLINE void convert_int8(const float* x, size_t k, int32_t* out, float* sca
   alignas(64) float aligned[kStripRows];
   store(scales, aligned);
   __builtin_memcpy(scale, aligned, sizeof aligned);
+  return inverse;
+}
 
+/// Inputs i to i + 3.
+PETS_INLINE void quantize_group(const float* x, size_t i, size_t k, const Rows16& steps, Bits16 (&q)[4]) {
+  if (i + 4 <= k) {
+    PETS_UNROLL for (int j = 0; j < 4; ++j) q[j] = quantized(load(x + (i + j) * kStripRows), steps);
+  } else {
+    PETS_UNROLL for (int j = 0; j < 4; ++j) q[j] = quantized(input_or_zero(x, i + j, k), steps);
+  }
+}
+PETS_INLINE Bits16 word_of(const Bits16 (&q)[4]) {
+  const Bits16 low = bit_or(bit_and(q[0], 0xFF), shift_left<8>(bit_and(q[1], 0xFF)));
+  return bit_or(low, bit_or(shift_left<16>(bit_and(q[2], 0xFF)), shift_left<24>(q[3])));
+}
+
+template <class Unit>
+PETS_INLINE void convert_int8(const float* x, size_t k, int32_t* out, float* scale) {
+  const Rows16 steps = int8_steps(x, k, scale);
   for (size_t i = 0; i < k; i += 4) {
     Bits16 q[4];
-    if (i + 4 <= k) {
-      PETS_UNROLL for (int j = 0; j < 4; ++j) q[j] = quantized(load(x + (i + j) * kStripRows), inverse);
-    } else {
-      PETS_UNROLL for (int j = 0; j < 4; ++j) q[j] = quantized(input_or_zero(x, i + j, k), inverse);
-    }
+    quantize_group(x, i, k, steps, q);
     if constexpr (Unit::kWide) {
       store_bits(bit_or(bit_and(q[0], 0xFFFF), shift_left<16>(q[1])), out);
       store_bits(bit_or(bit_and(q[2], 0xFFFF), shift_left<16>(q[3])), out + kStripRows);
       out += 2 * kStripRows;
     } else {
-      const Bits16 low = bit_or(bit_and(q[0], 0xFF), shift_left<8>(bit_and(q[1], 0xFF)));
-      const Bits16 high = bit_or(shift_left<16>(bit_and(q[2], 0xFF)), shift_left<24>(q[3]));
-      const Bits16 word = bit_or(low, high);
+      const Bits16 word = word_of(q);
       store_bits(Unit::kUnsigned ? bit_xor(word, static_cast<int32_t>(0x80808080)) : word, out);
       out += kStripRows;
     }
@@ -58,12 +70,15 @@ PETS_INLINE Bits16 bfloat_bits(const Rows16& x) {
   return bits(select(is_number(x), floats(rounded), floats(bit_or(exact, bits_of(0x00400000)))));  // NaNs stay NaNs
 }
 
+/// Inputs i and i + 1, i < k.
+PETS_INLINE Bits16 bfloat_word(const float* x, size_t i, size_t k) {
+  const Bits16 even = bfloat_bits(load(x + i * kStripRows));
+  const Bits16 odd = bfloat_bits(input_or_zero(x, i + 1, k));
+  return bit_or(bit_and(shift_right_signed<16>(even), 0xFFFF), bit_and(odd, static_cast<int32_t>(0xFFFF0000)));
+}
+
 inline void convert_bfloat(const float* x, size_t k, int32_t* out) {
-  for (size_t i = 0; i < k; i += 2, out += kStripRows) {
-    const Bits16 even = bfloat_bits(load(x + i * kStripRows));
-    const Bits16 odd = bfloat_bits(input_or_zero(x, i + 1, k));
-    store_bits(bit_or(bit_and(shift_right_signed<16>(even), 0xFFFF), bit_and(odd, static_cast<int32_t>(0xFFFF0000))), out);
-  }
+  for (size_t i = 0; i < k; i += 2, out += kStripRows) store_bits(bfloat_word(x, i, k), out);
 }
 
 template <class Unit>

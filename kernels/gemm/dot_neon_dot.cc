@@ -6,6 +6,7 @@
 #define HWY_DISABLED_TARGETS (HWY_NEON - 1)
 #include "kernels/simd/highway_vectors.h"
 // The vectors come first: what follows is written with them.
+#include "kernels/cpu/variants.h"
 #include "kernels/gemm/dot_tile-inl.h"
 
 PETS_SIMD_BEGIN;
@@ -54,10 +55,12 @@ struct Int8Unit {
   }
 };
 
-}  // namespace
-
 void convert_strip(WeightType, const float* x, size_t k, void* out, float* scale) { convert_strip_with<Int8Unit>(x, k, out, scale); }
 void dot_panel(const DotPanel& a) { dot_panel_with<Int8Unit>(a); }
+
+}  // namespace
+
+const DotKernels kDots = {false, 1, 1, convert_strip, dot_panel, nullptr, nullptr};
 
 }  // namespace pets::kernels::neon_dot
 PETS_SIMD_END;

@@ -55,11 +55,12 @@ void dot_panel(const DotPanel& a) {
   for (uint32_t s = 0; s < a.strips; ++s) {
     const auto* x = static_cast<const char*>(a.x) + s * a.x_stride;
     for (uint32_t c = 0; c < a.width; ++c) {
+      const size_t panel = panel_offset(padded_inputs(a.type, a.k), c / kPanelColumns), width = panel_width(a.width, c / kPanelColumns);
       for (uint32_t row = 0; row < kStripRows; ++row) {
         float& y = a.y[s * a.y_stride + c * kStripRows + row];
         const float init = a.bias[s] != nullptr ? a.bias[s][c] : y;
         const auto x_at = [&](size_t k) { return (k / group * kStripRows + row) * group + k % group; };
-        const auto w_at = [&](size_t k) { return (k / group * a.width + c) * group + k % group; };
+        const auto w_at = [&](size_t k) { return panel + (k / group * width + c % kPanelColumns) * group + k % group; };
         if (a.type == WeightType::kInt8) {
           const auto* q = reinterpret_cast<const int8_t*>(x);
           const auto* w = static_cast<const int8_t*>(a.panel);

@@ -62,13 +62,15 @@ void EncoderBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, cons
     scratch.linear.low_rank = arena.array<float>(kBlockStrips * scratch.linear.low_rank_stride);
     scratch.linear.low_rank_temporary = arena.array<float>(kBlockStrips * scratch.linear.low_rank_stride);
     scratch.linear.own_stride = widest * kStripRows;
-    scratch.linear.own_input = arena.array<float>(kBlockStrips * scratch.linear.own_stride);
     if (base.linear_type == kernels::WeightType::kBFloat16 || base.linear_type == kernels::WeightType::kInt8) {
       // Planned by the base alone: bfloat16 weights need none of it where the instruction set has no dot products for them.
       scratch.linear.converted.stride = kernels::converted_strip_bytes(base.linear_type, widest);
       scratch.linear.converted.bytes = arena.array<std::byte>(kBlockStrips * scratch.linear.converted.stride);
       scratch.linear.converted.row_scale = arena.array<float>(static_cast<size_t>(kBlockStrips + 1) * kStripRows);
+      scratch.linear.converted.source = arena.array<const float*>(kBlockStrips);
+      scratch.linear.own_stride = std::max(scratch.linear.own_stride, scratch.linear.converted.stride / sizeof(float));
     }
+    scratch.linear.own_input = arena.array<float>(kBlockStrips * scratch.linear.own_stride);
     scratch.bottleneck = arena.array<float>(kernels::bottleneck_scratch_floats(base.hidden, capacity.tasks.inner));
     scratch.attention = arena.array<float>(kernels::attention_scratch_floats(std::min(capacity.tokens, base.positions)));
     scratch.head[0] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);
@@ -136,8 +138,8 @@ void Encoder::attend(const PackedBatch& batch, uint32_t strip, uint32_t head, Wo
   kernels_.attention_strip(call);
 }
 
-void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share,
-                     WorkerScratch& scratch) const {
+void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share, WorkerScratch& scratch,
+                     bool same_input) const {
   const size_t hidden_strip = static_cast<size_t>(base_.hidden) * kStripRows;
   const size_t intermediate_strip = static_cast<size_t>(base_.intermediate) * kStripRows;
   LinearSite site;
@@ -175,7 +177,13 @@ void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups,
     const LinearWeights& weights = base_.layer[next_layer].linear[next];
     site.then = weights.panel(kernels::panel_count(weights.out) * share.part / share.parts).panel;
   }
+  site.same_input = same_input;
   apply_linear(kernels_, site, groups, block.strip, block.strips, begin, end, scratch.linear);
+}
+
+void Encoder::linears(uint32_t layer, std::span<const LinearIndex> indices, const RowGroups& groups, const Block& block,
+                      WorkerScratch& scratch) const {
+  for (const LinearIndex& index : indices) linear(layer, index, groups, block, {}, scratch, &index != indices.data());
 }
 
 void Encoder::bottleneck(const kernels::Bottleneck& adapter, const NormWeights& norm, const RowRange& range, bool whole_strips,
@@ -268,7 +276,7 @@ void Encoder::finish_layer_by_rows(uint32_t layer, const PackedBatch& batch) con
     linear(layer, kDown, groups, block, {}, scratch);
     close_sublayer(layer, kFfnSublayer, groups, block, scratch);
     if (layer + 1 == base_.layers) return;
-    for (const LinearIndex index : projections(layer + 1)) linear(layer + 1, index, groups, block, {}, scratch);
+    linears(layer + 1, projections(layer + 1), groups, block, scratch);
   });
 }
 
@@ -296,12 +304,10 @@ void Encoder::keep_read_rows(PackedBatch& batch) const {
   });
 }
 
-void Encoder::project(uint32_t layer, std::span<const LinearIndex> linears, const PackedBatch& batch) const {
-  if (by_panels(batch)) return linears_by_panels(layer, linears, batch);
+void Encoder::project(uint32_t layer, std::span<const LinearIndex> indices, const PackedBatch& batch) const {
+  if (by_panels(batch)) return linears_by_panels(layer, indices, batch);
   const RowGroups groups = batch.groups();
-  by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) {
-    for (const LinearIndex index : linears) linear(layer, index, groups, block, {}, scratch);
-  });
+  by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) { linears(layer, indices, groups, block, scratch); });
 }
 
 void Encoder::attend(const PackedBatch& batch) const {

@@ -71,7 +71,7 @@ class Encoder {
     static constexpr LinearIndex kProjections[] = {kQuery, kKey, kValue};
     return std::span(kProjections).subspan(layer + 1 == base_.layers ? 1 : 0);
   }
-  void project(uint32_t layer, std::span<const LinearIndex> linears, const PackedBatch& batch) const;
+  void project(uint32_t layer, std::span<const LinearIndex> indices, const PackedBatch& batch) const;
   void attend(const PackedBatch& batch) const;
   void attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const;
   /// Linears of equal size that do not depend on each other, in one region: workers take blocks of strips and shares of the panels.
@@ -81,7 +81,12 @@ class Encoder {
   /// Few strips: workers share each linear by its panels. Many: each worker takes blocks of rows through the whole layer, so that what a
   /// block makes stays in its cache. Same chains, same bits.
   bool by_panels(const PackedBatch& batch) const { return pool_.threads() > 1 && batch.strips() <= pool_.threads() * kBlockStrips; }
-  void linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share, WorkerScratch& scratch) const;
+  /// `same_input`: the worker's last linear was of this block, with the same input.
+  void linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share, WorkerScratch& scratch,
+              bool same_input = false) const;
+  /// Linears that have one input, whole panels.
+  void linears(uint32_t layer, std::span<const LinearIndex> indices, const RowGroups& groups, const Block& block,
+               WorkerScratch& scratch) const;
   /// An adapter over one task's rows: `dense` and `residual` are the block's strips, the rows of `residual` take the result.
   void bottleneck(const kernels::Bottleneck& adapter, const NormWeights& norm, const RowRange& range, bool whole_strips, const float* dense,
                   float* residual, WorkerScratch& scratch) const;

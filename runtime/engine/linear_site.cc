@@ -57,7 +57,7 @@ struct Site {
   uint32_t width(uint32_t panel) const { return kernels::panel_width(weights.out, panel); }
 };
 
-alignas(64) constexpr float kZeros[kPanelColumns] = {};
+alignas(64) constexpr float kZeros[kernels::kMostDotPanels * kPanelColumns] = {};
 
 /// The value that a task's chains start from: its bias, or zero where the bias comes after the output scale.
 const float* chain_start(const LinearOperators* operators, const LinearWeights& weights) {
@@ -107,7 +107,10 @@ void set_inputs(Site& s) {
       s.kernels.scale_features(x, factors, s.weights.in, range.lanes(strip), scaled);
     }
   }
-  for (uint32_t strip = 0; strip < s.strips; ++strip) s.linear.set_input(strip, inputs[strip]);
+  for (uint32_t strip = 0; strip < s.strips; ++strip) {
+    const bool unchanged = s.site.same_input && inputs[strip] == s.site.x + strip * s.site.x_stride;
+    s.linear.set_input(strip, inputs[strip], unchanged);
+  }
 }
 
 /// Z = X'A of every low-rank task, each in its own rows.
@@ -141,21 +144,23 @@ void blend_starts(const Site& s, uint32_t strip, uint32_t panel) {
 
 /// The dense chains of a strip that masked rows share, which wait in its tile meanwhile.
 void apply_dense_beside_masks(const Site& s, uint32_t strip, const float* start, const PanelCall& call) {
-  alignas(64) float chains[kPanelColumns * kStripRows];
+  alignas(64) float chains[kernels::kMostDotPanels * kPanelColumns * kStripRows];
   float* const tile = s.tile(strip, call.panel);
-  const uint32_t width = s.width(call.panel);
+  const uint32_t width = panel_columns(s.weights, call);
   if (start == nullptr) s.kernels.blend(tile, width, kernels::kAllLanes, chains);
   s.linear.dense(call, strip, 1, &start, chains, 0);
   s.kernels.blend(chains, width, s.plan[strip].dense, tile);
 }
 
-/// The dense chains of one panel. Strips that lie one after another go to the kernel together.
+/// The dense chains of the call's panels. Strips that lie one after another go to the kernel together.
 void apply_dense(const Site& s, const PanelCall& call) {
   const float* starts[kBlockStrips];
   for (uint32_t strip = 0; strip < s.strips; ++strip) {
     const StripPlan& plan = s.plan[strip];
     if (plan.dense == 0) continue;
-    if (call.part.first && plan.blended) blend_starts(s, strip, call.panel);
+    if (call.part.first && plan.blended) {
+      for (uint32_t i = 0; i < call.panels; ++i) blend_starts(s, strip, call.panel + i);
+    }
     starts[strip] = !call.part.first || plan.blended ? nullptr : start_at(plan.start, call.panel);
   }
   for (uint32_t first = 0, end = 0; first < s.strips; first = end) {
@@ -266,14 +271,16 @@ void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, c
   s.linear.each_part([&](const InputPart& part) {
     // Where there are masks, their tasks take turns over all panels: gathered inputs are one task's.
     const bool finish_with_panel = part.last && !s.masks;
-    PanelCall call{panel_begin, panel_end, part, site.then};
+    PanelCall call{panel_begin, panel_end, 1, part, site.then};
     if (!part.last) call.then = s.linear.panel_at(panel_begin, {part.begin + part.count, 0, false, false});
-    for (; call.panel < panel_end; ++call.panel) {
+    for (; call.panel < panel_end; call.panel += call.panels) {
+      call.panels = std::min(s.linear.most_panels(), panel_end - call.panel);
       apply_dense(s, call);
-      if (finish_with_panel) finish_panel(s, call.panel);
+      for (uint32_t i = 0; finish_with_panel && i < call.panels; ++i) finish_panel(s, call.panel + i);
     }
     if (!s.masks) return;
     call.panel = panel_begin;
+    call.panels = 1;
     for (uint32_t t = 0; t < s.tasks; ++t) {
       if (s.task[t].operators->mask != nullptr) apply_mask(s, s.task[t], call);
     }

@@ -34,6 +34,7 @@ struct LinearSite {
   float* y = nullptr;        ///< strip `strip_begin`: [out][16]
   size_t y_stride = 0;
   const void* then = nullptr;  ///< the weights that are read next, or null
+  bool same_input = false;     ///< x holds what it held in the last call with this scratch, and so many strips of it
 };
 
 /// Y = s_out * [ X'(W o M + S) + (X'A) B ] + b, activation(Y), for strips [strip_begin, strip_begin + strips), strips <= kBlockStrips, and

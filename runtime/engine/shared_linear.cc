@@ -7,11 +7,12 @@ namespace pets::engine {
 using kernels::kPanelColumns;
 using kernels::kStripRows;
 
-void SharedLinear::set_input(uint32_t strip, const float* x) {
+void SharedLinear::set_input(uint32_t strip, const float* x, bool unchanged) {
   x_[strip] = x;
-  if (!dot_products()) return;
-  kernels_.convert_strip(weights_.type, x, weights_.in, converted_.bytes + strip * converted_.stride,
-                         converted_.row_scale + strip * kStripRows);
+  if (!dot_products() || (unchanged && converted_.source[strip] == x)) return;
+  converted_.source[strip] = x;
+  kernels_.dots.convert_strip(weights_.type, x, weights_.in, converted_.bytes + strip * converted_.stride,
+                              converted_.row_scale + strip * kStripRows);
 }
 
 const void* SharedLinear::panel_at(uint32_t panel, const InputPart& part) const {
@@ -24,7 +25,7 @@ kernels::DotPanel SharedLinear::dot_call(const PanelCall& call) const {
   dot.type = weights_.type;
   dot.panel = panel_at(call.panel, call.part);
   if (weights_.scale != nullptr) dot.w_scale = weights_.scale + static_cast<size_t>(call.panel) * kPanelColumns;
-  dot.width = kernels::panel_width(weights_.out, call.panel);
+  dot.width = panel_columns(weights_, call);
   dot.k = weights_.in;
   dot.prefetch = next_panel(call);
   return dot;
@@ -40,7 +41,7 @@ void SharedLinear::dense(const PanelCall& call, uint32_t first, uint32_t run, co
     dot.y_stride = y_stride;
     dot.bias = starts;
     dot.strips = run;
-    return kernels_.dot_panel(dot);
+    return kernels_.dots.dot_panel(dot);
   }
   kernels::LinearPanel linear = weights_.panel(call.panel);
   linear.panel = panel_at(call.panel, call.part);
@@ -67,7 +68,12 @@ RowInputs SharedLinear::inputs_of(const RowRange& range, const InputPart& part, 
     inputs.x_scale = converted_.row_scale + range.first;
     if (in_place) return inputs;
     const size_t words = kernels::converted_strip_bytes(weights_.type, weights_.in) / (kStripRows * sizeof(float));
-    gather_rows(kernels_, range, words, strips, inputs.x_stride, own, own_stride);
+    const uint32_t row_words = kernels_.dots.row_words;
+    if (row_words == 1) {
+      gather_rows(kernels_, range, words, strips, inputs.x_stride, own, own_stride);
+    } else {
+      gather_rows_of_words(range, row_words, words / row_words, strips, inputs.x_stride, own, own_stride);
+    }
   } else {
     inputs.x_stride = x_stride_;
     inputs.x = x_[first] + part.begin * kStripRows;
@@ -97,7 +103,7 @@ void SharedLinear::masked(const PanelCall& call, const RowInputs& inputs, const 
     dot.bias = starts;
     dot.strips = strip_count(inputs.rows);
     dot.planes = own;
-    return kernels_.dot_panel(dot);
+    return kernels_.dots.dot_panel(dot);
   }
   kernels::MaskedPanel masked;
   masked.x = inputs.x;

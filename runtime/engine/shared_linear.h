@@ -18,9 +18,10 @@ inline constexpr uint32_t kBlockStrips = 2 * kTileStrips;
 
 /// Scratch of one worker for weights that are read by dot products: the strips of a call as `convert_strip` made them.
 struct ConvertedStrips {
-  std::byte* bytes = nullptr;  ///< [kBlockStrips][converted_strip_bytes of the widest in]
-  size_t stride = 0;           ///< bytes a strip
-  float* row_scale = nullptr;  ///< [kBlockStrips + 1][16]: rows that begin inside a strip are read as whole strips
+  std::byte* bytes = nullptr;      ///< [kBlockStrips][converted_strip_bytes of the widest in]
+  size_t stride = 0;               ///< bytes a strip
+  float* row_scale = nullptr;      ///< [kBlockStrips + 1][16]: rows that begin inside a strip are read as whole strips
+  const float** source = nullptr;  ///< [kBlockStrips]: what each strip was converted from
 };
 
 /// A part of a linear's inputs. Chains wait in y between parts, so their bits are those of one pass.
@@ -29,28 +30,35 @@ struct InputPart {
   bool first = true, last = true;
 };
 
-/// One panel, one part of the inputs.
+/// One panel, or neighbouring ones, and one part of the inputs.
 struct PanelCall {
   uint32_t panel = 0, panel_end = 0;
+  uint32_t panels = 1;  ///< from `panel` on, for the dense chains: at most SharedLinear::most_panels
   InputPart part;
   const void* then = nullptr;  ///< the weights that are read after panel_end, to be asked for ahead; or null
 };
 
+inline uint32_t panel_columns(const LinearWeights& weights, const PanelCall& call) {
+  return std::min(weights.out - call.panel * kernels::kPanelColumns, call.panels * kernels::kPanelColumns);
+}
+
 /// One part of the inputs of one task's rows, in strips of their own; converted where the weights are read by dot products.
 struct RowInputs {
-  const float* x = nullptr;        ///< or as `convert_strip` made it
+  const float* x = nullptr;        ///< or as `convert_strip` of the kernels' DotKernels made it
   size_t x_stride = 0;             ///< 32-bit values between strips
   const float* x_scale = nullptr;  ///< int8: [rows]
   uint32_t rows = 0;
 };
 
+/// One at a time on a thread (kernels::DotCalls).
 class SharedLinear {
  public:
   SharedLinear(const kernels::KernelTable& kernels, const LinearWeights& weights, size_t x_stride, const ConvertedStrips& converted)
-      : kernels_(kernels), weights_(weights), x_stride_(x_stride), converted_(converted) {}
+      : kernels_(kernels), weights_(weights), x_stride_(x_stride), converted_(converted), dot_calls_(kernels.dots, dot_products()) {}
 
-  /// Sets the input of a strip of the block, [in][16]; converts it where the weights are read by dot products.
-  void set_input(uint32_t strip, const float* x);
+  /// Sets the input of a strip of the block, [in][16]; converts it where the weights are read by dot products. `unchanged`: x holds what it
+  /// held when this scratch last converted it, if it did.
+  void set_input(uint32_t strip, const float* x, bool unchanged);
   /// The input of a strip of the block.
   const float* input(uint32_t strip) const { return x_[strip]; }
   /// How many strips from `first` on, up to `end`, can be part of the same call.
@@ -75,6 +83,8 @@ class SharedLinear {
     } while (begin < weights_.in);
   }
 
+  /// How many panels one call may take.
+  uint32_t most_panels() const { return dot_products() ? kernels_.dots.panels : 1; }
   /// The panel from the part's first input on.
   const void* panel_at(uint32_t panel, const InputPart& part) const;
   /// The dense chains of `run` neighbouring strips of the block from strip `first` on; starts: [run], null entries go on from y. y: of
@@ -88,10 +98,10 @@ class SharedLinear {
 
  private:
   bool dot_products() const {
-    return weights_.type == kernels::WeightType::kInt8 || (weights_.type == kernels::WeightType::kBFloat16 && kernels_.bfloat16_dot);
+    return weights_.type == kernels::WeightType::kInt8 || (weights_.type == kernels::WeightType::kBFloat16 && kernels_.dots.bfloat16);
   }
   const void* next_panel(const PanelCall& call) const {
-    return call.panel + 1 < call.panel_end ? panel_at(call.panel + 1, call.part) : call.then;
+    return call.panel + call.panels < call.panel_end ? panel_at(call.panel + call.panels, call.part) : call.then;
   }
   /// What dense and masked calls share.
   kernels::DotPanel dot_call(const PanelCall& call) const;
@@ -100,6 +110,7 @@ class SharedLinear {
   const LinearWeights& weights_;
   size_t x_stride_;
   const ConvertedStrips& converted_;
+  kernels::DotCalls dot_calls_;
   const float* x_[kBlockStrips] = {};
 };
 

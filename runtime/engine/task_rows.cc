@@ -33,6 +33,20 @@ void gather_rows(const kernels::KernelTable& kernels, const RowRange& range, siz
       kernels, range, features, [=](uint32_t strip) { return x[strip]; }, y, y_stride);
 }
 
+void gather_rows_of_words(const RowRange& range, uint32_t row_words, size_t blocks, const float* x, size_t x_stride, float* y,
+                          size_t y_stride) {
+  const size_t block_words = static_cast<size_t>(row_words) * kStripRows;
+  const uint32_t from = range.first % kStripRows;
+  for (uint32_t own = 0; own < range.own_strips(); ++own, y += y_stride) {
+    const uint32_t rows = std::min(range.rows - own * kStripRows, kStripRows), here = std::min(rows, kStripRows - from);
+    const float* strip = x + (range.first_strip() + own) * x_stride;
+    for (size_t block = 0; block < blocks; ++block) {
+      float* to = std::copy_n(strip + block * block_words + from * row_words, here * row_words, y + block * block_words);
+      if (rows > here) std::copy_n(strip + x_stride + block * block_words, (rows - here) * row_words, to);
+    }
+  }
+}
+
 void scatter_rows(const kernels::KernelTable& kernels, const RowRange& range, size_t features, const float* x, size_t x_stride, float* y,
                   size_t y_stride) {
   const uint32_t from = kStripRows - range.first % kStripRows;

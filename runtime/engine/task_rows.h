@@ -36,6 +36,9 @@ void gather_rows(const kernels::KernelTable& kernels, const RowRange& range, siz
 /// The same with a pointer to each strip of the block.
 void gather_rows(const kernels::KernelTable& kernels, const RowRange& range, size_t features, const float* const* x, float* y,
                  size_t y_stride);
+/// The same of converted strips with several words of a row side by side: [blocks][16 rows][row_words] (kernels::DotKernels).
+void gather_rows_of_words(const RowRange& range, uint32_t row_words, size_t blocks, const float* x, size_t x_stride, float* y,
+                          size_t y_stride);
 /// The way back: x holds the range's rows in strips of their own; other rows of y keep their bits.
 void scatter_rows(const kernels::KernelTable& kernels, const RowRange& range, size_t features, const float* x, size_t x_stride, float* y,
                   size_t y_stride);

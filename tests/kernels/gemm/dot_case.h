@@ -56,7 +56,7 @@ struct DotCase {
     Buffer<uint8_t> converted(strips * stride, uint8_t{0xA5});
     Floats scale(strips * kStripRows, kNan), result = y;
     for (uint32_t s = 0; s < strips; ++s) {
-      kernels.convert_strip(type, x.data() + s * x_stride, k, converted.data() + s * stride, scale.data() + s * kStripRows);
+      kernels.dots.convert_strip(type, x.data() + s * x_stride, k, converted.data() + s * stride, scale.data() + s * kStripRows);
     }
     DotPanel a;
     a.type = type;
@@ -72,7 +72,8 @@ struct DotCase {
     a.bias = biases.data();
     a.strips = strips;
     a.planes = masked ? planes.data() : nullptr;
-    kernels.dot_panel(a);
+    const DotCalls calls(kernels.dots, true);
+    kernels.dots.dot_panel(a);
     return result;
   }
 

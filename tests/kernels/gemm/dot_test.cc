@@ -20,7 +20,7 @@ class DotTest : public ::testing::TestWithParam<DotVariant> {
  protected:
   const KernelTable& kernels() const { return GetParam().kernels; }
   std::vector<WeightType> types() const {
-    if (kernels().bfloat16_dot) return {WeightType::kInt8, WeightType::kBFloat16};
+    if (kernels().dots.bfloat16) return {WeightType::kInt8, WeightType::kBFloat16};
     return {WeightType::kInt8};
   }
   double tolerance(const DotCase& c, float expected) const {
@@ -44,9 +44,7 @@ std::vector<DotVariant> dot_variants() {
 #ifndef PETS_EMULATED  // loops for x86-64 say nothing of the machine that is emulated, and take half of the time
   for (const EmulatedDot& emulated : emulated_dots()) {
     KernelTable table = *kernel_table(Isa::kPortable);
-    table.bfloat16_dot = emulated.bfloat16;
-    table.convert_strip = emulated.convert_strip;
-    table.dot_panel = emulated.dot_panel;
+    table.dots = emulated.dots;
     variants.push_back({emulated.name, table, false});
   }
 #endif
@@ -58,9 +56,10 @@ TEST_P(DotTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
   uint64_t seed = 0;
   for (WeightType type : types()) {
     for (size_t k : kDotInputs) {
-      for (uint32_t width = 1; width <= kPanelColumns; ++width) {
+      for (uint32_t width = 1; width <= kPanelColumns * kernels().dots.panels; ++width) {
         const uint32_t strips = 1 + (width + static_cast<uint32_t>(k)) % 7;
         for (bool masked : {false, true}) {
+          if (masked && width > kPanelColumns) continue;
           if (!is_chosen(++seed, 3)) continue;
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " type " << static_cast<int>(type) << " k " << k << " width " << width
                                             << " strips " << strips << " masked " << masked);
@@ -82,7 +81,8 @@ TEST_P(DotTest, EqualsTheReferenceForEveryNumberOfStrips) {
         if (!is_chosen(++number, 3)) continue;
         SCOPED_TRACE(::testing::Message() << "type " << static_cast<int>(type) << " strips " << strips << " masked " << masked);
         Random random(strips);
-        const DotCase c(random, type, 1100, 16, strips);  // several blocks of a stage
+        const uint32_t panels = masked ? 1 : kernels().dots.panels;
+        const DotCase c(random, type, 1100, panels * kPanelColumns, strips);  // several blocks of a stage
         expect_like_reference(c, c.run(kernels(), masked), c.run(reference_kernels(), masked));
       }
     }
@@ -144,7 +144,8 @@ TEST_P(DotTest, ARowsBitsDependNeitherOnItsLaneNorOnItsStripNorOnOtherRows) {
       SCOPED_TRACE(::testing::Message() << "seed " << seed << " type " << static_cast<int>(type));
       Random random(seed);
       const bool masked = seed % 3 == 0;
-      DotCase c(random, type, 1 + random.below(1200), 1 + random.below(16), 1 + random.below(7));
+      const uint32_t widest = masked ? kPanelColumns : kPanelColumns * kernels().dots.panels;
+      DotCase c(random, type, 1 + random.below(1200), 1 + random.below(widest), 1 + random.below(7));
       const Floats together = c.run(kernels(), masked);
 
       // One strip at a time, lanes permuted, half of the rows spoilt.
@@ -184,8 +185,8 @@ TEST_P(DotTest, ScalesAreTheReferencesBitByBit) {
   for (float magnitude : {1.0F, 1e30F, 3e38F, 1e-30F, 2e-36F, 1e-37F, 1e-40F, 0.0F}) {
     Floats x = random.floats(33 * kStripRows, magnitude), expected(kStripRows), scale(kStripRows);
     Buffer<uint8_t> converted(converted_strip_bytes(WeightType::kInt8, 33));
-    reference_kernels().convert_strip(WeightType::kInt8, x.data(), 33, converted.data(), expected.data());
-    kernels().convert_strip(WeightType::kInt8, x.data(), 33, converted.data(), scale.data());
+    reference_kernels().dots.convert_strip(WeightType::kInt8, x.data(), 33, converted.data(), expected.data());
+    kernels().dots.convert_strip(WeightType::kInt8, x.data(), 33, converted.data(), scale.data());
     EXPECT_TRUE(all_same_bits(scale, expected)) << magnitude;
   }
 }
@@ -216,7 +217,7 @@ TEST_P(DotTest, HugeAndTinyRowsAreWhatTheContractSays) {
 }
 
 TEST_P(DotTest, Bfloat16KeepsInfinitiesAndNansToTheirRow) {
-  if (!kernels().bfloat16_dot) GTEST_SKIP() << "no bfloat16 dot products";
+  if (!kernels().dots.bfloat16) GTEST_SKIP() << "no bfloat16 dot products";
   Random random(7);
   DotCase c(random, WeightType::kBFloat16, 111, 16, 1);
   Floats clean = c.run(kernels());

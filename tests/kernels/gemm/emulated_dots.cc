@@ -1,11 +1,15 @@
 #include "tests/kernels/gemm/emulated_dots.h"
 
+#include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #define PETS_SIMD_NAMESPACE emulated_dot_units
 #include "kernels/simd/plain_vectors.h"
 // The vectors come first: what follows is written with them.
+#include "kernels/gemm/dot_matrix-inl.h"
 #include "kernels/gemm/dot_tile-inl.h"
 
 namespace pets::kernels::emulated_dot_units {
@@ -98,6 +102,66 @@ struct Dpbf16 {
   }
 };
 
+/// AMX: tdpbssd; tdpbf16ps, which sums even and odd products apart, subnormals as zero.
+struct AmxTiles {
+  using Words = int32_t[kStripRows][kTileWords];
+  static inline thread_local Words tile[8];
+  static inline thread_local bool ready = false;  // what ldtilecfg sets
+
+  static void begin() { ready = true; }
+  static void end() { ready = false; }
+  template <int kTile>
+  static void load(const int32_t* words) {
+    std::memcpy(tile[kTile], words, sizeof(Words));
+  }
+  template <int kTile>
+  static void store(int32_t* words) {
+    std::memcpy(words, tile[kTile], sizeof(Words));
+  }
+  template <int kTile>
+  static void clear() {
+    if (!ready) std::abort();
+    std::memset(tile[kTile], 0, sizeof(Words));
+  }
+  template <WeightType kType, int kSums, int kInputs, int kWeights>
+  static void dot() {
+    for (uint32_t row = 0; row < kStripRows; ++row) {
+      for (uint32_t c = 0; c < kPanelColumns; ++c) {
+        int32_t& sum = tile[kSums][row][c];
+        if constexpr (kType == WeightType::kInt8) {
+          for (uint32_t w = 0; w < kTileWords; ++w) sum += dot_int8(tile[kInputs][row][w], tile[kWeights][w][c]);
+        } else {
+          float odd_even[2] = {};
+          for (uint32_t w = 0; w < kTileWords; ++w) {
+            for (int j : {0, 1}) {
+              const float x = half(tile[kInputs][row][w], j), weight = half(tile[kWeights][w][c], j);
+              odd_even[j] = without_subnormals(std::fma(x, weight, odd_even[j]));
+            }
+          }
+          const float both = without_subnormals(odd_even[0] + odd_even[1]);
+          sum = std::bit_cast<int32_t>(without_subnormals(without_subnormals(std::bit_cast<float>(sum)) + both));
+        }
+      }
+    }
+  }
+  static void transpose(Bits16 (&words)[16]) {
+    Words from, to;
+    std::memcpy(from, words, sizeof from);
+    for (uint32_t i = 0; i < 16; ++i) {
+      for (uint32_t j = 0; j < 16; ++j) to[i][j] = from[j][i];
+    }
+    std::memcpy(words, to, sizeof to);
+  }
+
+ private:
+  static int32_t dot_int8(int32_t inputs, int32_t weights) {
+    int32_t sum = 0;
+    for (int j = 0; j < 4; ++j) sum += static_cast<int8_t>(inputs >> 8 * j) * static_cast<int8_t>(weights >> 8 * j);
+    return sum;
+  }
+  static float half(int32_t word, int j) { return without_subnormals(float_from_bfloat(static_cast<uint16_t>(word >> 16 * j))); }
+};
+
 template <class Int8Unit>
 void convert(WeightType type, const float* x, size_t k, void* out, float* scale) {
   type == WeightType::kInt8 ? convert_strip_with<Int8Unit>(x, k, out, scale) : convert_strip_with<Dpbf16>(x, k, out, scale);
@@ -114,8 +178,10 @@ namespace pets::kernels {
 
 std::vector<EmulatedDot> emulated_dots() {
   namespace units = emulated_dot_units;
-  return {{"emulated_avx512", false, units::convert<units::Pmaddwd>, units::panel<units::Pmaddwd>},
-          {"emulated_avx512_vnni_bf16", true, units::convert<units::VnniUnit>, units::panel<units::VnniUnit>}};
+  using Amx = units::AmxTiles;
+  return {{"emulated_avx512", {false, 1, 1, units::convert<units::Pmaddwd>, units::panel<units::Pmaddwd>, nullptr, nullptr}},
+          {"emulated_avx512_vnni_bf16", {true, 1, 1, units::convert<units::VnniUnit>, units::panel<units::VnniUnit>, nullptr, nullptr}},
+          {"emulated_avx512_amx", {true, 16, 2, units::convert_strip_to_rows<Amx>, units::dot_panel_by_matrix<Amx>, Amx::begin, Amx::end}}};
 }
 
 }  // namespace pets::kernels

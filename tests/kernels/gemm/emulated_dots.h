@@ -11,9 +11,7 @@ namespace pets::kernels {
 
 struct EmulatedDot {
   std::string name;
-  bool bfloat16;
-  ConvertStripFn convert_strip;
-  DotPanelFn dot_panel;
+  DotKernels dots;
 };
 std::vector<EmulatedDot> emulated_dots();
 

@@ -81,6 +81,28 @@ inline void convert_bfloat(const float* x, size_t k, int32_t* out) {
   for (size_t i = 0; i < k; i += 2, out += kStripRows) store_bits(bfloat_word(x, i, k), out);
 }
 
+/// The words of a strip one by one, for formats with several words of a row side by side. Writes the rows' scales when it is made (int8).
+template <WeightType kType>
+struct StripWords {
+  const float* x;
+  size_t k;
+  Rows16 steps{};
+
+  PETS_INLINE StripWords(const float* strip, size_t inputs, float* scale) : x(strip), k(inputs) {
+    if constexpr (kType == WeightType::kInt8) steps = int8_steps(x, k, scale);
+  }
+  /// The word that begins with input i < k.
+  PETS_INLINE Bits16 word(size_t i) const {
+    if constexpr (kType == WeightType::kInt8) {
+      Bits16 q[4];
+      quantize_group(x, i, k, steps, q);
+      return word_of(q);
+    } else {
+      return bfloat_word(x, i, k);
+    }
+  }
+};
+
 template <class Unit>
 PETS_INLINE void convert_strip_with(const float* x, size_t k, void* out, float* scale) {
   if constexpr (Unit::kType == WeightType::kInt8) {

@@ -29,23 +29,13 @@ inline constexpr uint32_t kMostMatrixStrips = 6, kMostMatrixStripsOfTwo = 3;
 template <class Unit, WeightType kType>
 void convert_strip_by_rows(const float* x, size_t k, int32_t* out, float* scale) {
   constexpr size_t kGroup = input_group(kType);
-  Rows16 steps{};
-  if constexpr (kType == WeightType::kInt8) steps = int8_steps(x, k, scale);
-  const auto word = [&](size_t i) PETS_LAMBDA {
-    if constexpr (kType == WeightType::kInt8) {
-      Bits16 q[4];
-      quantize_group(x, i, k, steps, q);
-      return word_of(q);
-    } else {
-      return bfloat_word(x, i, k);
-    }
-  };
+  const StripWords<kType> strip(x, k, scale);
   for (size_t i = 0; i < k; i += kTileWords * kGroup, out += kTileSize) {
     Bits16 words[kTileWords];
     if (i + kTileWords * kGroup <= k) {
-      PETS_UNROLL for (size_t g = 0; g < kTileWords; ++g) words[g] = word(i + g * kGroup);
+      PETS_UNROLL for (size_t g = 0; g < kTileWords; ++g) words[g] = strip.word(i + g * kGroup);
     } else {
-      for (size_t g = 0; g < kTileWords; ++g) words[g] = i + g * kGroup < k ? word(i + g * kGroup) : bits_of(0);
+      for (size_t g = 0; g < kTileWords; ++g) words[g] = i + g * kGroup < k ? strip.word(i + g * kGroup) : bits_of(0);
     }
     Unit::transpose(words);
     PETS_UNROLL for (size_t row = 0; row < kStripRows; ++row) store_bits(words[row], out + row * kTileWords);

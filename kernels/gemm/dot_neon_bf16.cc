@@ -78,19 +78,10 @@ PETS_INLINE void store_zipped(const Bits16& even, const Bits16& odd, int32_t* to
 template <WeightType kType>
 void convert(const float* x, size_t k, int32_t* out, float* scale) {
   constexpr size_t kGroup = input_group(kType);
-  Rows16 steps = rows_of(0);
-  if constexpr (kType == WeightType::kInt8) steps = int8_steps(x, k, scale);
-  const auto word = [&](size_t i) PETS_LAMBDA {
-    if (i >= k) return bits_of(0);
-    if constexpr (kType == WeightType::kInt8) {
-      Bits16 q[4];
-      quantize_group(x, i, k, steps, q);
-      return word_of(q);
-    } else {
-      return bfloat_word(x, i, k);
-    }
-  };
-  for (size_t i = 0; i < k; i += 2 * kGroup, out += kStepWords) store_zipped(word(i), word(i + kGroup), out);
+  const StripWords<kType> strip(x, k, scale);
+  for (size_t i = 0; i < k; i += 2 * kGroup, out += kStepWords) {
+    store_zipped(strip.word(i), i + kGroup < k ? strip.word(i + kGroup) : bits_of(0), out);
+  }
 }
 
 /// Steps [first, first + steps) of the panel. Words beyond the inputs are zeros; columns beyond the width may be anything.

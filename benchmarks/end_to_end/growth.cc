@@ -7,12 +7,12 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
-#include <thread>
 #include <vector>
 
 #include "benchmarks/end_to_end/experiments.h"
 
 #include "pets/pets.h"
+#include "runtime/platform/processors.h"
 
 namespace pets::benchmarks {
 namespace {
@@ -64,7 +64,7 @@ std::vector<Point> growth_points(uint32_t threads) {
     }
   }
   std::set<uint32_t> counts = {1, threads};
-  const uint32_t processors = std::max(1U, std::thread::hardware_concurrency());
+  const uint32_t processors = usable_processors();
   for (uint32_t count = 1; count <= processors; count *= 2) counts.insert(count);
   for (const uint32_t count : counts) {
     for (const char* kind : {"base", "types"}) {
@@ -90,7 +90,7 @@ void measure_growth(const GrowthOptions& options) {
   auto model = Model::load(file.c_str());
   if (!model) throw std::runtime_error(model.status().c_str());
   std::map<uint32_t, std::unique_ptr<Session>> sessions;
-  const uint32_t threads = options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+  const uint32_t threads = options.threads != 0 ? options.threads : usable_processors();
   std::vector<Point> points = growth_points(threads);
   std::mt19937_64 random(1);
   std::vector<std::vector<int32_t>> ids(kTaskQueries, std::vector<int32_t>(kLength));

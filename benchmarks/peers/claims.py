@@ -91,8 +91,9 @@ def _latency(model: dict, precision: str) -> list[list[str]]:
 
 
 def _footprint(model: dict, precision: str) -> list[list[str]]:
-    found = model["footprint"]
-    rows = []
+    found, rows = model["footprint"], []
+    if not found:
+        return rows
     copies = [p for p in found["peers"] if p["precision"] == precision]
     for pets in (p for p in found["pets"] if p["precision"] == precision):
         if copies:

@@ -131,7 +131,8 @@ def write(results: dict, path: Path) -> None:
             lines += [f"## {model['title']}, {precision}: mixed tasks beside one task without PET in the fastest peer", ""]
             lines += table(SUMMARY_HEADER, summary(model, precision))
     for model in results["models"].values():
-        lines += [f"## {model['title']}: memory", "", *_footprint(model)]
+        if model["footprint"]:
+            lines += [f"## {model['title']}: memory", "", *_footprint(model)]
         lines += [f"## {model['title']}: every workload", ""]
         for workload in model["workloads"]:
             lines += _workload(workload)

@@ -35,15 +35,18 @@ def arguments():
     parser.add_argument("--threads", type=int, default=2, help="of every engine (default 2)")
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds (default {ROUNDS})")
     parser.add_argument("--batch-tokens", type=int, default=BATCH_TOKENS, help=f"of one packed batch of pets (default {BATCH_TOKENS})")
+    parser.add_argument("--copies", type=int, help="merged full copies of a peer (default: three times the last cache, 2 to 16)")
+    parser.add_argument("--precision", action="append", choices=setup_engines.PRECISIONS, help="only this precision (repeatable)")
     parser.add_argument("--model", action="append", choices=TASKS, help="only this model (repeatable)")
     parser.add_argument("--only", action="append", metavar="WORD", help="only peers whose name has this word (repeatable)")
     parser.add_argument("--workload", action="append", metavar="WORD", help="only workloads whose name has this word (repeatable)")
+    parser.add_argument("--no-footprint", action="store_true", help="leave out memory and the time to the first answer")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "performance", help="folder (default docs/performance)")
     options = parser.parse_args()
     if options.rounds is None:
         options.rounds = QUICK_ROUNDS if options.quick else ROUNDS
-    if options.threads < 1 or options.rounds < 1:
-        parser.error("--threads and --rounds are at least 1")
+    if min(options.threads, options.rounds, options.copies or 1) < 1:
+        parser.error("--threads, --rounds and --copies are at least 1")
     return options
 
 
@@ -81,7 +84,12 @@ def run_model(name: str, options, say) -> dict:
     model = models.prepare(name, build)
     chosen = [w for w in choose(name, model.vocabulary, options.quick) if has_word(w.name, options.workload)]
     compiles = name == models.MINILM and not options.quick
-    wanted = [(e, p) for e, p in engines.ALL if has_word(e.name, options.only) and (compiles or e is not engines.TorchCompileEngine)]
+    precisions = options.precision or setup_engines.PRECISIONS
+    wanted = [
+        (e, p)
+        for e, p in engines.ALL
+        if has_word(e.name, options.only) and p in precisions and (compiles or e is not engines.TorchCompileEngine)
+    ]
     use_peft = has_word(PeftEngine.name, options.only)
     ready = setup_engines.prepare(model, TASKS[name], chosen, wanted, use_peft, build, options, say)
     rest = Rest([driver.process.pid for driver in ready.pets.values()])
@@ -101,9 +109,10 @@ def run_model(name: str, options, say) -> dict:
         )  # fmt: skip
     for driver in ready.pets.values():
         driver.close()
+    memory = {} if options.no_footprint else footprint.measure(ready, TASKS[name], build, options.threads, say)
     return {
         "title": models.TITLES[name], "copies": ready.copies, "absent": ready.absent, "checks": ready.checks, "settings": ready.settings,
-        "busiest_rest": rest.busiest, "workloads": measured, "footprint": footprint.measure(ready, TASKS[name], build, options.threads, say),
+        "busiest_rest": rest.busiest, "workloads": measured, "footprint": memory,
     }  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def pets_workloads(workloads: list[Workload]) -> dict:
 def load_pets(ready: Ready, folder: Path, count: int, tools: Path, workloads: list, check: Workload, expected, options, say) -> None:
     """Packs and loads pets in every precision that the converter takes. float32 answers that are wrong end the run."""
     merged_by_peft = ways.mixed(ready.peft, check, tasks.lora_name)(keep=True) if ready.peft else None
-    for precision in PRECISIONS:
+    for precision in options.precision or PRECISIONS:
         if precision == "bf16" and not cpu.has_bf16():
             missing(ready, "pets", precision, "the CPU has no native bf16", say)
             continue
@@ -162,7 +162,7 @@ def load_pets(ready: Ready, folder: Path, count: int, tools: Path, workloads: li
 def prepare(model: Model, count: int, workloads: list[Workload], wanted: list, use_peft: bool, build: Path, options, say) -> Ready:
     """`wanted`: (engine class, precision) of the peers. `options`: the run's `threads` and `batch_tokens`."""
     threads = options.threads
-    ready = Ready(model, copies=copies_wanted(model))
+    ready = Ready(model, copies=options.copies or copies_wanted(model))
     folder = build / "peers" / model.name
     say(f"{model.name}: {count} tasks of each kind")
     tasks.make(model, count, folder / "tasks")

@@ -8,6 +8,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "runtime/platform/processors.h"
+
 namespace pets::bundle {
 namespace {
 
@@ -24,7 +26,7 @@ std::vector<uint64_t> checksums_of(const std::vector<Bytes>& ranges) {
   const auto work = [&]() noexcept {
     for (size_t i = next.fetch_add(1); i < ranges.size(); i = next.fetch_add(1)) results[i] = checksum(ranges[i]);
   };
-  const uint64_t wanted = std::min<uint64_t>({total / kBytesWorthAThread, std::thread::hardware_concurrency(), kMaxThreads, ranges.size()});
+  const uint64_t wanted = std::min<uint64_t>({total / kBytesWorthAThread, usable_processors(), kMaxThreads, ranges.size()});
   std::vector<std::thread> helpers;
   helpers.reserve(kMaxThreads);
   for (uint64_t i = 1; i < wanted; ++i) {

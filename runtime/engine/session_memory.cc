@@ -1,9 +1,9 @@
 #include "runtime/engine/session_memory.h"
 
 #include <algorithm>
-#include <thread>
 
 #include "pets/thread_pool.h"
+#include "runtime/platform/processors.h"
 
 namespace pets::engine {
 
@@ -48,7 +48,7 @@ Result<uint32_t> check_session_options(const SessionOptions& options) noexcept {
     return threads >= 1 && threads <= kMaxThreads ? Result<uint32_t>(threads) : out_of_range("pool->threads()", kMaxThreads, threads);
   }
   if (options.threads > kMaxThreads) return out_of_range("threads", kMaxThreads, options.threads);
-  return options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+  return options.threads != 0 ? options.threads : usable_processors();
 }
 
 }  // namespace pets::engine

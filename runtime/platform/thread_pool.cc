@@ -4,10 +4,10 @@
 #include <pthread.h>
 #include <pthreadpool.h>
 
-#include <algorithm>
 #include <atomic>
 #include <new>
-#include <thread>
+
+#include "runtime/platform/processors.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define PETS_TSAN 1
@@ -36,7 +36,7 @@ class PthreadPool final : public ThreadPool {
       : pool_(pool),
         threads_(static_cast<uint32_t>(pthreadpool_get_threads_count(pool))),
         // Workers that spin while they wait are the fastest where each has a processor, and the slowest where they do not.
-        flags_(threads_ > std::thread::hardware_concurrency() ? PTHREADPOOL_FLAG_YIELD_WORKERS : 0) {}
+        flags_(threads_ > usable_processors() ? PTHREADPOOL_FLAG_YIELD_WORKERS : 0) {}
   ~PthreadPool() override { pthreadpool_destroy(pool_); }
   PthreadPool(const PthreadPool&) = delete;
   PthreadPool& operator=(const PthreadPool&) = delete;
@@ -97,8 +97,8 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(uint32_t threads) noexcep
   if (threads > kMaxThreads) {
     return Status::error(ErrorCode::kInvalidArgument, "threads: expected at most %u, found %u", kMaxThreads, threads);
   }
-  const uint32_t workers = threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
-  pthreadpool_t pool = can_start(workers - 1) ? pthreadpool_create(threads) : nullptr;
+  const uint32_t workers = threads != 0 ? threads : usable_processors();
+  pthreadpool_t pool = can_start(workers - 1) ? pthreadpool_create(workers) : nullptr;
   if (pool == nullptr) return Status::error(ErrorCode::kResourceExhausted, "cannot start a pool of %u threads", workers);
   std::unique_ptr<ThreadPool> owner(new (std::nothrow) PthreadPool(pool));
   if (owner == nullptr) {

@@ -123,6 +123,7 @@ int serve(const WorkloadOptions& options) {
   session_options.threads = options.threads;
   session_options.max_batch_tokens = options.max_batch_tokens;
   session_options.max_batch_queries = options.max_batch_queries;
+  session_options.any_order = true;
   auto model = Model::load(options.bundle.c_str());
   if (!model) throw std::runtime_error(model.status().c_str());
   auto session = Session::create(*model, session_options);

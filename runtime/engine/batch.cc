@@ -28,8 +28,7 @@ void PackedBatch::append(const Sequence& sequence) {
 
 void PackedBatch::group() {
   for (uint32_t i = 0; i < sequence_count_; ++i) {
-    const uint64_t masked = sequences_[i].task->weights.masked ? 1 : 0;
-    keys_[i] = masked << 63 | static_cast<uint64_t>(sequences_[i].task_index) << 32 | i;
+    keys_[i] = batch_order(*sequences_[i].task, sequences_[i].task_index) | i;
   }
   std::sort(keys_, keys_ + sequence_count_);
   uint32_t row = 0;

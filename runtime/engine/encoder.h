@@ -28,6 +28,7 @@ struct EncoderCapacity {
   uint32_t tokens = 0;   ///< rows of a packed batch
   uint32_t queries = 0;  ///< sequences of a packed batch
   uint32_t threads = 1;
+  bool any_order = false;  ///< of the queries of a run
   TaskLimits tasks;
 };
 

@@ -51,7 +51,7 @@ class Session::Impl {
  private:
   Status encode(const TaskSet& set, const Query& query, uint32_t token_begin, Sequence& sequence);
   Status encode_ids(const Query& query, const Task& task, uint32_t token_begin, Sequence& sequence);
-  size_t fill_batch(const TaskSet& set, std::span<const Query> queries, size_t first);
+  size_t fill_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end);
   void deliver(size_t first, size_t count, AnswerFn on_answer, void* context);
 };
 
@@ -115,14 +115,15 @@ Status Session::Impl::encode(const TaskSet& set, const Query& query, uint32_t to
   return Status::ok();
 }
 
-/// Takes queries from `first` on until the batch is full. Returns how many were taken, bad ones included.
-size_t Session::Impl::fill_batch(const TaskSet& set, std::span<const Query> queries, size_t first) {
+/// Takes queries from position `first` of the window on, until the batch is full or the window ends. Returns how many were taken, bad ones
+/// included.
+size_t Session::Impl::fill_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end) {
   memory.batch.clear();
   size_t taken = 0;
-  while (taken < capacity.queries && first + taken < queries.size()) {
+  while (taken < capacity.queries && first + taken < end) {
     Sequence sequence;
     sequence.query = static_cast<uint32_t>(taken);
-    Status status = encode(set, queries[first + taken], memory.batch.rows(), sequence);
+    Status status = encode(set, queries[memory.order.query(first + taken)], memory.batch.rows(), sequence);
     if (status.is_ok() && memory.batch.rows() + sequence.rows > capacity.tokens) break;
     if (status.is_ok()) memory.batch.append(sequence);
     ::new (&memory.query_status[taken]) Status(status);
@@ -152,16 +153,18 @@ void Session::Impl::deliver(size_t first, size_t count, AnswerFn on_answer, void
       answer.scores = {memory.scores, engine::probabilities(answer.task->head, answer.task->outputs, answer.logits, memory.scores)};
       if (answer.task->head == HeadType::kQuestionAnswering) answer.span = engine::best_span(answer.logits, tokens);
     }
-    on_answer(context, first + q, answer);
+    on_answer(context, memory.order.query(first + q), answer);
   }
 }
 
 Status Session::Impl::run(std::span<const Query> queries, AnswerFn on_answer, void* context) {
   const engine::Encoder encoder(*internals.kernels, internals.base, memory.encoder, *pool);
   const engine::Heads heads(*internals.kernels, internals.base, memory.encoder, memory.heads, *pool);
-  for (size_t next = 0; next < queries.size();) {
+  size_t window = 0, next = 0;  // queries of the window, position in it
+  for (size_t begin = 0; begin < queries.size();) {
     const TaskSet* set = reader.acquire();
-    const size_t taken = fill_batch(*set, queries, next);
+    if (next == 0) window = memory.order.open_window(*set, queries, begin);
+    const size_t taken = fill_batch(*set, queries, next, window);
     if (memory.batch.rows() != 0) {
       memory.batch.group();
       encoder.run(memory.batch, memory.tokens);
@@ -169,6 +172,10 @@ Status Session::Impl::run(std::span<const Query> queries, AnswerFn on_answer, vo
     }
     deliver(next, taken, on_answer, context);
     next += taken;
+    if (next == window) {
+      begin += window;
+      next = 0;
+    }
     set->release();
   }
   return Status::ok();

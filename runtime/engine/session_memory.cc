@@ -9,6 +9,7 @@ namespace pets::engine {
 
 void SessionMemory::lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity,
                             size_t tokenizer_scratch_bytes) {
+  if (capacity.any_order) order.lay_out(arena);
   batch.lay_out(arena, capacity.tokens, capacity.queries);
   encoder.lay_out(arena, base, capacity);
   heads.lay_out(arena, base, capacity);
@@ -27,6 +28,7 @@ EncoderCapacity plan_capacity(const BaseWeights& base, const TaskLimits& tasks, 
   capacity.tokens = options.max_batch_tokens;
   capacity.queries = std::min(options.max_batch_queries, options.max_batch_tokens);
   capacity.threads = threads;
+  capacity.any_order = options.any_order;
   capacity.tasks = tasks;
   capacity.tasks.include({64, base.hidden / 2, base.hidden, base.hidden, 16, base.positions});
   return capacity;

@@ -9,11 +9,13 @@
 #include "runtime/engine/batch.h"
 #include "runtime/engine/encoder.h"
 #include "runtime/engine/heads.h"
+#include "runtime/engine/run_order.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace pets::engine {
 
 struct SessionMemory {
+  RunOrder order;
   PackedBatch batch;
   EncoderBuffers encoder;
   HeadBuffers heads;

@@ -45,6 +45,9 @@ struct SessionOptions {
   uint32_t max_batch_tokens = 2048;
   /// Queries that one packed batch holds at most.
   uint32_t max_batch_queries = 256;
+  /// Answers come in any order, and the queries of a task are brought together over up to 8,192 queries of a run before they are cut into
+  /// batches: faster where a run is many batches of shuffled tasks. Costs 64 KiB. A query's answer is the same bits.
+  bool any_order = false;
   /// The application's own pool; it must outlive the session.
   ThreadPool* pool = nullptr;
 };

@@ -43,9 +43,9 @@ source_files() { # source_files PATTERN...: tracked and new files, or all where 
 }
 cxx_files() {
   if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-    source_files "${@/%//*.h}" "${@/%//*.cc}"
+    source_files "${@/%//*.h}" "${@/%//*.cc}" "${@/%//*.cu}"
   else
-    find "$@" \( -name '*.h' -o -name '*.cc' \) | sort
+    find "$@" \( -name '*.h' -o -name '*.cc' -o -name '*.cu' \) | sort
   fi
 }
 

@@ -58,9 +58,10 @@ std::map<std::string, Workload> read_workloads(const std::string& path) {
 /// Runs a workload; the first query that failed is an error.
 void run_workload(Session& session, const Workload& workload, std::vector<std::vector<float>>* logits) {
   std::string failure;
+  if (logits != nullptr) logits->resize(workload.queries.size());
   const Status status = session.run(workload.queries, [&](size_t index, const Answer& answer) {
     if (!answer.status && failure.empty()) failure = fmt::format("query {}: {}", index, answer.status.c_str());
-    if (logits != nullptr) logits->emplace_back(answer.logits.begin(), answer.logits.end());
+    if (logits != nullptr) (*logits)[index].assign(answer.logits.begin(), answer.logits.end());
   });
   if (!status) throw std::runtime_error(status.c_str());
   if (!failure.empty()) throw std::runtime_error(failure);

@@ -100,9 +100,8 @@ Result<Plan> plan_all(const Options& options, const ModelOptions& model_options,
 }
 
 Result<Loaded> load(const Options& options) {
-  if (options.backend != "cpu")
-    return Status::error(ErrorCode::kUnsupported, "this build has no backend \"%s\"; it has: cpu", options.backend.c_str());
   ModelOptions model_options;
+  model_options.backend = options.backend == "cuda" ? Backend::kCuda : Backend::kCpu;
   model_options.copy = options.copy;
   model_options.memory_limit = options.memory_limit;
   SessionOptions session_options;

@@ -30,6 +30,10 @@ struct EncoderCapacity {
   uint32_t threads = 1;
   bool any_order = false;  ///< of the queries of a run
   TaskLimits tasks;
+  // Of a device backend:
+  uint32_t device_tasks = 0;         ///< tasks that are on the device at once
+  uint64_t device_task_bytes = 0;    ///< of their values
+  uint64_t largest_device_task = 0;  ///< bytes of one task's values
 };
 
 /// The activations of one session.

@@ -67,9 +67,6 @@ Status check_memory(const char* path, uint64_t needed, uint64_t limit) {
 Result<std::unique_ptr<Model::Impl>> load_impl(const char* path, const ModelOptions& options) {
   auto impl = std::make_unique<Model::Impl>();
   impl->options = options;
-  if (options.backend != Backend::kCpu) {
-    return Status::error(ErrorCode::kUnsupported, "backend %d: this build has the cpu backend only", static_cast<int>(options.backend));
-  }
   PETS_ASSIGN_OR_RETURN(impl->kernels, engine::select_kernels());
   if (options.memory_limit != 0) {
     PETS_ASSIGN_OR_RETURN(const Plan needed, plan(path, options));
@@ -82,6 +79,9 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const char* path, const ModelOpti
   impl->dimensions = file->dimensions();
   impl->fingerprint = file->base_fingerprint();
   PETS_ASSIGN_OR_RETURN(auto tasks, load_tasks(file, impl->base, true, impl->memory, &impl->base_file));
+  if (options.backend == Backend::kCuda) {
+    PETS_ASSIGN_OR_RETURN(impl->device, engine::open_cuda(impl->base));
+  }
   if (const schema::WordPiece* tables = file->base().base->tokenizer()) {
     auto tokenizer = tokenizer::WordPieceTokenizer::create(*tables, file->base().bytes, impl->base.vocabulary);
     if (!tokenizer) return Status::error(tokenizer.status().code(), "%s: tokenizer: %s", path, tokenizer.status().c_str());

@@ -8,6 +8,7 @@
 
 #include "kernels/kernel_table.h"
 #include "pets/model.h"
+#include "runtime/engine/device_encoder.h"
 #include "runtime/engine/task_set.h"
 #include "runtime/engine/weights.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -22,6 +23,7 @@ class Model::Impl {
   std::atomic<uint64_t> session_bytes{0};  ///< arenas of living sessions
   std::shared_ptr<const engine::LoadedFile> base_file;
   engine::BaseWeights base;
+  std::shared_ptr<const engine::DeviceBase> device;  ///< null: the encoder runs on the CPU
   bundle::Dimensions dimensions;
   std::string fingerprint;
   tokenizer::WordPieceTokenizer tokenizer;

@@ -18,6 +18,9 @@ using engine::Sequence;
 using engine::Task;
 using engine::TaskSet;
 
+/// Slots on a device for tasks that are added after a session was made.
+constexpr uint32_t kLaterTasks = 16;
+
 /// A string for a message, cut between two characters, so that a hostile name cannot fill it.
 struct Shown {
   explicit Shown(std::string_view whole) {
@@ -45,6 +48,7 @@ class Session::Impl {
   engine::TaskSetCell::Reader reader;
   memory::Block block;
   engine::SessionMemory memory;
+  std::unique_ptr<engine::DeviceEncoder> device;  // null: the encoder runs on the CPU
   std::unique_ptr<ThreadPool> own_pool;
   ThreadPool* pool = nullptr;
 
@@ -52,6 +56,8 @@ class Session::Impl {
   Status encode(const TaskSet& set, const Query& query, uint32_t token_begin, Sequence& sequence);
   Status encode_ids(const Query& query, const Task& task, uint32_t token_begin, Sequence& sequence);
   size_t fill_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end);
+  size_t run_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end);
+  Status encode_batch();
   void deliver(size_t first, size_t count, AnswerFn on_answer, void* context);
 };
 
@@ -157,19 +163,39 @@ void Session::Impl::deliver(size_t first, size_t count, AnswerFn on_answer, void
   }
 }
 
+Status Session::Impl::encode_batch() {
+  memory.batch.group();
+  if (device != nullptr) return device->run(memory.batch, memory.tokens, memory.encoder.hidden);
+  engine::Encoder(*internals.kernels, internals.base, memory.encoder, *pool).run(memory.batch, memory.tokens);
+  return Status::ok();
+}
+
+/// Fills a batch and computes its logits. Returns how many queries were taken. Where the tasks of a batch do not fit on the device together,
+/// a smaller one is taken.
+size_t Session::Impl::run_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end) {
+  for (size_t most = end - first;;) {
+    const size_t taken = fill_batch(set, queries, first, first + most);
+    if (memory.batch.rows() == 0) return taken;
+    const Status status = encode_batch();
+    if (status.is_ok()) {
+      engine::Heads(*internals.kernels, internals.base, memory.encoder, memory.heads, *pool).run(memory.batch);
+      return taken;
+    }
+    if (status.code() == ErrorCode::kResourceExhausted && taken > 1) {
+      most = taken / 2;
+      continue;
+    }
+    for (const Sequence& sequence : memory.batch.sequences()) memory.query_status[sequence.query] = status;
+    return taken;
+  }
+}
+
 Status Session::Impl::run(std::span<const Query> queries, AnswerFn on_answer, void* context) {
-  const engine::Encoder encoder(*internals.kernels, internals.base, memory.encoder, *pool);
-  const engine::Heads heads(*internals.kernels, internals.base, memory.encoder, memory.heads, *pool);
   size_t window = 0, next = 0;  // queries of the window, position in it
   for (size_t begin = 0; begin < queries.size();) {
     const TaskSet* set = reader.acquire();
     if (next == 0) window = memory.order.open_window(*set, queries, begin);
-    const size_t taken = fill_batch(*set, queries, next, window);
-    if (memory.batch.rows() != 0) {
-      memory.batch.group();
-      encoder.run(memory.batch, memory.tokens);
-      heads.run(memory.batch);
-    }
+    const size_t taken = run_batch(*set, queries, next, window);
     deliver(next, taken, on_answer, context);
     next += taken;
     if (next == window) {
@@ -190,10 +216,21 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
     PETS_ASSIGN_OR_RETURN(const uint32_t threads, engine::check_session_options(options));
     Model::Impl& internals = model->impl();
     engine::TaskLimits limits;
+    uint64_t device_tasks = 0, device_task_bytes = 0, largest_device_task = 0;
     internals.tasks.view([&](const TaskSet& set) {
-      for (const auto& task : set.tasks) limits.include(task->limits);
+      for (const auto& task : set.tasks) {
+        limits.include(task->limits);
+        if (internals.device == nullptr) continue;
+        const uint64_t bytes = internals.device->task_bytes(task->weights);
+        ++device_tasks;
+        device_task_bytes += bytes;
+        largest_device_task = std::max(largest_device_task, bytes);
+      }
     });
-    const engine::EncoderCapacity capacity = engine::plan_capacity(internals.base, limits, options, threads);
+    engine::EncoderCapacity capacity = engine::plan_capacity(internals.base, limits, options, threads);
+    capacity.device_tasks = static_cast<uint32_t>(std::min<uint64_t>(device_tasks + kLaterTasks, UINT16_MAX));
+    capacity.device_task_bytes = options.device_task_bytes != 0 ? options.device_task_bytes : device_task_bytes;
+    capacity.largest_device_task = largest_device_task;
     const size_t scratch = internals.has_tokenizer ? internals.tokenizer.scratch_bytes() : 0;
     memory::Arena counting;
     engine::SessionMemory().lay_out(counting, internals.base, capacity, scratch);
@@ -213,6 +250,9 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
     if (impl->pool == nullptr) {
       PETS_ASSIGN_OR_RETURN(impl->own_pool, ThreadPool::create(threads));
       impl->pool = impl->own_pool.get();
+    }
+    if (impl->internals.device != nullptr) {
+      PETS_ASSIGN_OR_RETURN(impl->device, impl->internals.device->make_encoder(capacity));
     }
     return std::unique_ptr<Session>(new Session(std::move(impl)));
   } catch (const std::bad_alloc&) {

@@ -12,6 +12,11 @@ Task::~Task() {
   if (!segment.empty()) ::madvise(const_cast<std::byte*>(segment.data()), segment.size(), MADV_DONTNEED);
 }
 
+uint64_t Task::next_id() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
 void TaskSet::index() {
   by_name.clear();
   by_name.reserve(tasks.size());

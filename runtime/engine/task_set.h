@@ -49,12 +49,16 @@ struct Task {
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
+  const uint64_t id = next_id();  ///< no other task of this process has it, 0 is none's
   TaskInfo info;
   TaskWeights weights;
   TaskLimits limits;
   const schema::Task* source = nullptr;
   std::span<const std::byte> segment;
   std::shared_ptr<const LoadedFile> file;
+
+ private:
+  static uint64_t next_id();
 };
 
 /// An immutable set of tasks, counted by the sessions that run on it.

@@ -13,7 +13,10 @@
 namespace pets {
 
 /// Where a model runs.
-enum class Backend : uint8_t { kCpu = 0 };
+enum class Backend : uint8_t {
+  kCpu = 0,
+  kCuda = 1  ///< an NVIDIA GPU, in builds with the CUDA toolkit; answers equal the CPU's within the precision of the base
+};
 
 /// What a task's head answers.
 enum class HeadType : uint8_t {
@@ -48,6 +51,9 @@ struct SessionOptions {
   /// Answers come in any order, and the queries of a task are brought together over up to 8,192 queries of a run before they are cut into
   /// batches: faster where a run is many batches of shuffled tasks. Costs 64 KiB. A query's answer is the same bits.
   bool any_order = false;
+  /// Backend::kCuda: bytes of device memory for the values of tasks; 0: of all tasks at hand. Tasks beyond it are brought in when they are
+  /// needed, the least recently used leave; a batch whose tasks do not fit together is split.
+  uint64_t device_task_bytes = 0;
   /// The application's own pool; it must outlive the session.
   ThreadPool* pool = nullptr;
 };

@@ -1,0 +1,104 @@
+// What every CUDA kernel here includes: the language (CUDA's own or, with PETS_EMULATED_CUDA, its emulation on the CPU) and the types of
+// activations.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#if defined(PETS_EMULATED_CUDA)
+#include "kernels/cuda/emulation/simt.h"
+#include "kernels/gemm/panel_layout.h"
+#else
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime_api.h>
+#endif
+
+namespace pets::kernels::cuda {
+
+inline constexpr unsigned kWarpSize = 32;
+inline constexpr unsigned kAllLanes = 0xFFFFFFFF;
+
+#if !defined(PETS_EMULATED_CUDA)
+using Half = __half;
+using BFloat16 = __nv_bfloat16;
+using Stream = cudaStream_t;
+#if defined(__CUDACC__)  // what the kernels are made of; a host compiler sees the types alone
+__device__ __forceinline__ float to_float(float x) { return x; }
+__device__ __forceinline__ float to_float(Half x) { return __half2float(x); }
+__device__ __forceinline__ float to_float(BFloat16 x) { return __bfloat162float(x); }
+/// Rounds to nearest even.
+template <class T>
+__device__ __forceinline__ T from_float(float x) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return x;
+  } else if constexpr (std::is_same_v<T, Half>) {
+    return __float2half_rn(x);
+  } else {
+    return __float2bfloat16_rn(x);
+  }
+}
+
+/// The block's dynamic shared memory, 128-byte aligned: tensor cores' tiles need 32.
+template <class T>
+__device__ __forceinline__ T* shared_memory() {
+  extern __shared__ __align__(128) uint4 pets_dynamic_shared_memory[];
+  return reinterpret_cast<T*>(pets_dynamic_shared_memory);
+}
+
+/// Queues kernel(arguments...). Errors of the launch are the caller's to fetch (cudaGetLastError).
+template <class... Parameters, class... Arguments>
+void launch(Stream stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Arguments&... arguments) {
+  kernel<<<grid, block, shared_bytes, stream>>>(arguments...);
+}
+#endif
+#else
+/// 16-bit floats as bits: arithmetic is done in float.
+struct Half {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Stream {};
+
+inline float to_float(float x) { return x; }
+inline float to_float(Half x) { return float_from_half(x.bits); }
+inline float to_float(BFloat16 x) { return float_from_bfloat(x.bits); }
+template <class T>
+T from_float(float x) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return x;
+  } else if constexpr (std::is_same_v<T, Half>) {
+    return {half_from_float(x)};
+  } else {
+    return {bfloat_from_float(x)};
+  }
+}
+template <class T>
+T* shared_memory() {
+  return reinterpret_cast<T*>(emulation::place().shared);
+}
+template <class... Parameters, class... Arguments>
+void launch(Stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Arguments&... arguments) {
+  emulation::run_grid(grid, block, shared_bytes, [&] { kernel(arguments...); });
+}
+#endif
+
+#if defined(PETS_EMULATED_CUDA) || defined(__CUDACC__)
+/// The sum over all lanes of a warp, in every lane, by halving: the same order for every value.
+__device__ __forceinline__ float warp_sum(float x) {
+  for (int offset = static_cast<int>(kWarpSize) / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(kAllLanes, x, offset);
+  return x;
+}
+__device__ __forceinline__ float warp_max(float x) {
+  for (int offset = static_cast<int>(kWarpSize) / 2; offset > 0; offset /= 2) {
+    const float other = __shfl_xor_sync(kAllLanes, x, offset);
+    x = x < other ? other : x;
+  }
+  return x;
+}
+#endif
+
+}  // namespace pets::kernels::cuda

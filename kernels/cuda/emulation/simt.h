@@ -1,0 +1,94 @@
+// Runs CUDA kernels on the CPU, so that they are tested where no GPU is: one fiber a CUDA thread, the blocks of a grid one after another.
+//
+// The kernels' source is compiled as C++ with this header instead of CUDA's. It has what they use of the language: the qualifiers, the
+// built-in variables, dynamic shared memory, __syncthreads, __syncwarp and shuffles over full or partial masks. A warp's lanes run until
+// they meet a collective operation, in ascending or (EMULATED_LANES=reversed) descending order, so that a missing barrier shows. What has
+// no meaning on a device ends in an error instead of a hang: a barrier that some threads of a block never reach, a collective without
+// all lanes of its mask, a read or write of shared memory outside the block's own (AddressSanitizer).
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+#define __align__(bytes) alignas(bytes)
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+
+namespace pets::kernels::cuda::emulation {
+
+/// What a running thread sees of itself. One OS thread runs one grid at a time.
+struct Place {
+  dim3 thread, block, block_size, grid_size;
+  std::byte* shared = nullptr;
+};
+const Place& place();
+
+/// Waits for all threads of the block that have not ended.
+void block_barrier();
+/// Gives `value` (up to 8 bytes) to the lanes of `mask`, waits for all of them, and returns what `source` gave; the lane's own value where
+/// `source` is no thread of the block.
+uint64_t exchange(unsigned mask, uint64_t value, unsigned source);
+unsigned vote(unsigned mask, bool value);
+
+/// Runs `body` once for every thread of every block. Errors of the kernel (see above) are thrown as std::logic_error.
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
+
+template <class T>
+T shuffle(unsigned mask, T value, unsigned source) {
+  static_assert(sizeof(T) <= 8);
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  bits = exchange(mask, bits, source);
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/// Tensor cores' rule: a tile begins at a multiple of 32 bytes, its rows lie a multiple of 16 bytes apart.
+void expect_aligned(const void* tile, size_t row_bytes);
+
+inline unsigned lane() { return place().thread.x % 32; }
+
+}  // namespace pets::kernels::cuda::emulation
+
+#define threadIdx (pets::kernels::cuda::emulation::place().thread)
+#define blockIdx (pets::kernels::cuda::emulation::place().block)
+#define blockDim (pets::kernels::cuda::emulation::place().block_size)
+#define gridDim (pets::kernels::cuda::emulation::place().grid_size)
+
+inline void __syncthreads() { pets::kernels::cuda::emulation::block_barrier(); }
+inline void __syncwarp(unsigned mask = ~0U) { (void)pets::kernels::cuda::emulation::vote(mask, false); }
+inline unsigned __ballot_sync(unsigned mask, int value) { return pets::kernels::cuda::emulation::vote(mask, value != 0); }
+inline int __any_sync(unsigned mask, int value) { return __ballot_sync(mask, value) != 0 ? 1 : 0; }
+template <class T>
+T __shfl_sync(unsigned mask, T value, int source) {
+  return pets::kernels::cuda::emulation::shuffle(mask, value, static_cast<unsigned>(source) % 32);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits) {
+  return pets::kernels::cuda::emulation::shuffle(mask, value, pets::kernels::cuda::emulation::lane() ^ static_cast<unsigned>(bits));
+}
+template <class T>
+T __ldg(const T* pointer) {
+  return *pointer;
+}
+inline float __expf(float x) { return std::exp(x); }
+inline float rsqrtf(float x) { return 1.0F / std::sqrt(x); }
+inline int __popc(unsigned x) { return __builtin_popcount(x); }

@@ -1,0 +1,27 @@
+// LoRA's low-rank product on the GPU (Hu et al. 2022), of all tasks at a site in one launch.
+#pragma once
+
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/task_operators.h"
+
+namespace pets::kernels::cuda {
+
+/// y[r] += (x[r] a^T) b^T for the rows of every tile whose task has a low-rank operator at the site. Sums in float; x a^T is rounded to T
+/// once, as an operand of the second product; y is rounded to T once. One block a tile and group of output columns; blocks whose task has
+/// none end at once.
+template <class T>
+struct LowRank {
+  const T* x = nullptr;     ///< [rows][in], 32-byte aligned
+  T* y = nullptr;           ///< [rows][out_stride]
+  uint32_t in = 0;          ///< a multiple of 16
+  uint32_t out = 0;         ///< a multiple of 16
+  uint32_t out_stride = 0;  ///< values from row to row of y
+  RowTiles tiles;
+  SiteOperators<TaskLinear> linears;
+  uint32_t most_rank = 0;  ///< of all tasks, a multiple of 16, at most 256: bounds the shared memory
+};
+
+template <class T>
+void low_rank(Stream stream, const LowRank<T>& call);
+
+}  // namespace pets::kernels::cuda

@@ -1,0 +1,10 @@
+// In place of the CUDA backend, in builds without it.
+#include "runtime/engine/device_encoder.h"
+
+namespace pets::engine {
+
+Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights&) noexcept {
+  return Status::error(ErrorCode::kUnsupported, "backend cuda: this build has the cpu backend only (it was made without the CUDA toolkit)");
+}
+
+}  // namespace pets::engine

@@ -1,0 +1,110 @@
+#include "runtime/cuda/base_tables.h"
+
+#include <vector>
+
+#include "runtime/cuda/convert.h"
+#include "runtime/platform/check.h"
+
+namespace pets::cuda {
+namespace {
+
+using engine::BaseWeights;
+
+/// Lays arrays out in device memory and, where there is a queue, fills them. Without one it only counts.
+class Uploader {
+ public:
+  Uploader(memory::Arena& arena, Queue* queue) : arena_(arena), queue_(queue) {}
+
+  float* floats(const float* values, size_t count) {
+    float* to = arena_.array<float>(count);
+    send(to, values, count * sizeof(float));
+    return to;
+  }
+  template <class T>
+  T* table(const float* values, size_t count) {
+    if constexpr (std::is_same_v<T, float>) return floats(values, count);
+    T* to = arena_.array<T>(count);
+    if (queue_ == nullptr) return to;
+    std::vector<T> host(count);
+    for (size_t i = 0; i < count; ++i) host[i] = rounded<T>(values[i]);
+    send(to, host.data(), count * sizeof(T));
+    return to;
+  }
+  /// Linears with one input, their outputs one after another.
+  template <class T>
+  T* weights(std::initializer_list<const engine::LinearWeights*> linears) {
+    size_t count = 0;
+    for (const auto* linear : linears) count += static_cast<size_t>(linear->out) * linear->in;
+    T* to = arena_.array<T>(count);
+    if (queue_ == nullptr) return to;
+    std::vector<T> host(count);
+    T* next = host.data();
+    for (const auto* linear : linears) {
+      row_major(*linear, next);
+      next += static_cast<size_t>(linear->out) * linear->in;
+    }
+    send(to, host.data(), count * sizeof(T));
+    return to;
+  }
+  TaskNorm norm(const engine::NormWeights& norm, size_t count) { return {floats(norm.gamma, count), floats(norm.beta, count)}; }
+  const Status& status() const { return status_; }
+
+ private:
+  void send(void* to, const void* from, size_t bytes) {
+    if (queue_ == nullptr || !status_.is_ok()) return;
+    status_ = queue_->upload(to, from, bytes);
+    if (status_.is_ok()) status_ = queue_->synchronize();  // `from` goes
+  }
+
+  memory::Arena& arena_;
+  Queue* queue_;
+  Status status_;
+};
+
+template <class T>
+void lay_out(const BaseWeights& base, Uploader& to, BaseTables<T>& tables) {
+  const size_t hidden = base.hidden;
+  tables.word = to.table<T>(base.word, base.vocabulary * hidden);
+  tables.position = to.table<T>(base.position, base.positions * hidden);
+  tables.token_type = to.table<T>(base.token_type, base.token_types * hidden);
+  tables.embeddings_norm = to.norm(base.embeddings_norm, hidden);
+  tables.layer.clear();
+  for (uint32_t n = 0; n < base.layers; ++n) {
+    const engine::LayerWeights& from = base.layer[n];
+    LayerTables<T> layer;
+    layer.query_key_value = to.weights<T>({&from.linear[engine::kQuery], &from.linear[engine::kKey], &from.linear[engine::kValue]});
+    layer.attention_output = to.weights<T>({&from.linear[engine::kAttentionOutput]});
+    layer.up = to.weights<T>({&from.linear[engine::kUp]});
+    layer.down = to.weights<T>({&from.linear[engine::kDown]});
+    for (uint32_t i = 0; i < engine::kLinearSites; ++i) layer.bias[i] = to.floats(from.linear[i].bias, from.linear[i].out);
+    for (uint32_t i = 0; i < engine::kSublayers; ++i) layer.norm[i] = to.norm(from.norm[i], hidden);
+    tables.layer.push_back(layer);
+  }
+}
+
+}  // namespace
+
+template <class T>
+Result<BaseTables<T>> BaseTables<T>::upload(const BaseWeights& base) noexcept {
+  try {
+    BaseTables tables;
+    memory::Arena counting;
+    Uploader counter(counting, nullptr);
+    lay_out(base, counter, tables);
+    PETS_ASSIGN_OR_RETURN(tables.memory_, DeviceMemory::allocate(counting.used(), "the base encoder"));
+    PETS_ASSIGN_OR_RETURN(const std::unique_ptr<Queue> queue, Queue::create());
+    memory::Arena arena(tables.memory_.data(), tables.memory_.size());
+    Uploader uploader(arena, queue.get());
+    lay_out(base, uploader, tables);
+    PETS_RETURN_IF_ERROR(uploader.status());
+    return tables;
+  } catch (const std::bad_alloc&) {
+    return Status::error(ErrorCode::kResourceExhausted, "the base encoder: out of memory");
+  }
+}
+
+template class BaseTables<float>;
+template class BaseTables<Half>;
+template class BaseTables<BFloat16>;
+
+}  // namespace pets::cuda

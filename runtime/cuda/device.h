@@ -1,0 +1,89 @@
+// What the engine needs of CUDA's libraries: memory, a queue of work, and the products of shared linears (cuBLAS). Implemented over CUDA
+// (device_cuda.cc), and in plain C++ for tests without a GPU (emulation/device_emulated.cc).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "kernels/cuda/device.h"
+#include "pets/status.h"
+
+namespace pets::cuda {
+
+using kernels::cuda::BFloat16;
+using kernels::cuda::Half;
+using kernels::cuda::Stream;
+
+struct DeviceInfo {
+  char name[256] = {};
+  uint64_t total_bytes = 0, free_bytes = 0;
+};
+
+/// The device that will be used (CUDA's current one, CUDA_VISIBLE_DEVICES chooses). Fails where there is none, its driver is too old, or
+/// this build has no code for its architecture.
+Result<DeviceInfo> probe_device() noexcept;
+
+/// Device memory, 256-byte aligned, zeroed. Movable.
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  DeviceMemory(DeviceMemory&& other) noexcept { *this = static_cast<DeviceMemory&&>(other); }
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept;
+  ~DeviceMemory();
+  /// `what` names the purpose in the message of a refusal, which has the bytes asked and free.
+  static Result<DeviceMemory> allocate(size_t bytes, const char* what) noexcept;
+
+  std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/// Page-locked host memory, which copies can be queued from and to. Movable.
+class HostMemory {
+ public:
+  HostMemory() = default;
+  HostMemory(HostMemory&& other) noexcept { *this = static_cast<HostMemory&&>(other); }
+  HostMemory& operator=(HostMemory&& other) noexcept;
+  ~HostMemory();
+  static Result<HostMemory> allocate(size_t bytes) noexcept;
+
+  std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/// y = x w^T: x [rows][in], w [out][in] (PyTorch's orientation of a linear), y [rows][out_stride]; sums in float.
+template <class T>
+struct Product {
+  const T* x = nullptr;
+  const T* w = nullptr;
+  T* y = nullptr;
+  uint32_t rows = 0, in = 0, out = 0, out_stride = 0;
+};
+
+/// Work in order. One thread uses a queue at a time. Everything is queued and returns at once, but `synchronize`, which also reports what
+/// went wrong in anything queued before.
+class Queue {
+ public:
+  static Result<std::unique_ptr<Queue>> create() noexcept;
+  virtual ~Queue() = default;
+  virtual Stream stream() const noexcept = 0;
+  /// `from` stays as it is until the copy has been made.
+  virtual Status upload(void* to, const void* from, size_t bytes) noexcept = 0;
+  virtual Status download(void* to, const void* from, size_t bytes) noexcept = 0;
+  virtual Status product(const Product<float>& call) noexcept = 0;
+  virtual Status product(const Product<Half>& call) noexcept = 0;
+  virtual Status product(const Product<BFloat16>& call) noexcept = 0;
+  /// Whether every kernel since the last call was launched.
+  virtual Status launched() noexcept = 0;
+  virtual Status synchronize() noexcept = 0;
+};
+
+}  // namespace pets::cuda

@@ -1,0 +1,94 @@
+// A stand-in for CUDA's libraries on the CPU, for tests: memory from the heap, work done when it is queued.
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "runtime/cuda/device.h"
+
+namespace pets::cuda {
+namespace {
+
+constexpr std::align_val_t kAlignment{256};  // cudaMalloc's
+
+std::byte* take(size_t bytes) {
+  auto* data = static_cast<std::byte*>(::operator new(bytes, kAlignment, std::nothrow));
+  if (data != nullptr) std::memset(data, 0, bytes);
+  return data;
+}
+
+class EmulatedQueue final : public Queue {
+ public:
+  Stream stream() const noexcept override { return {}; }
+  Status upload(void* to, const void* from, size_t bytes) noexcept override { return copy(to, from, bytes); }
+  Status download(void* to, const void* from, size_t bytes) noexcept override { return copy(to, from, bytes); }
+  Status product(const Product<float>& call) noexcept override { return multiply(call); }
+  Status product(const Product<Half>& call) noexcept override { return multiply(call); }
+  Status product(const Product<BFloat16>& call) noexcept override { return multiply(call); }
+  Status launched() noexcept override { return {}; }
+  Status synchronize() noexcept override { return {}; }
+
+ private:
+  static Status copy(void* to, const void* from, size_t bytes) {
+    if (bytes != 0) std::memcpy(to, from, bytes);
+    return {};
+  }
+  template <class T>
+  static Status multiply(const Product<T>& call) {
+    for (size_t row = 0; row < call.rows; ++row) {
+      for (size_t column = 0; column < call.out; ++column) {
+        float sum = 0;
+        for (size_t k = 0; k < call.in; ++k) {
+          sum += kernels::cuda::to_float(call.x[row * call.in + k]) * kernels::cuda::to_float(call.w[column * call.in + k]);
+        }
+        call.y[row * call.out_stride + column] = kernels::cuda::from_float<T>(sum);
+      }
+    }
+    return {};
+  }
+};
+
+}  // namespace
+
+Result<DeviceInfo> probe_device() noexcept {
+  DeviceInfo info;
+  std::strcpy(info.name, "emulated");
+  info.total_bytes = info.free_bytes = uint64_t{1} << 30;
+  return info;
+}
+
+DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+DeviceMemory::~DeviceMemory() { ::operator delete(data_, kAlignment); }
+Result<DeviceMemory> DeviceMemory::allocate(size_t bytes, const char* what) noexcept {
+  DeviceMemory memory;
+  memory.data_ = take(bytes);
+  if (memory.data_ == nullptr) return Status::error(ErrorCode::kResourceExhausted, "%s: cannot allocate %zu bytes", what, bytes);
+  memory.size_ = bytes;
+  return memory;
+}
+
+HostMemory& HostMemory::operator=(HostMemory&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+HostMemory::~HostMemory() { ::operator delete(data_, kAlignment); }
+Result<HostMemory> HostMemory::allocate(size_t bytes) noexcept {
+  HostMemory memory;
+  memory.data_ = take(bytes);
+  if (memory.data_ == nullptr) return Status::error(ErrorCode::kResourceExhausted, "cannot allocate %zu bytes of host memory", bytes);
+  memory.size_ = bytes;
+  return memory;
+}
+
+Result<std::unique_ptr<Queue>> Queue::create() noexcept {
+  std::unique_ptr<Queue> queue(new (std::nothrow) EmulatedQueue());
+  if (queue == nullptr) return Status::error(ErrorCode::kResourceExhausted, "a queue: out of memory");
+  return queue;
+}
+
+}  // namespace pets::cuda

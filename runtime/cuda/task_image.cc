@@ -1,0 +1,184 @@
+#include "runtime/cuda/task_image.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/cuda/convert.h"
+
+namespace pets::cuda {
+namespace {
+
+using engine::BaseWeights;
+using engine::LinearOperators;
+using engine::TaskWeights;
+
+constexpr size_t kAlignment = 64;  // tensor cores' tiles need 32
+constexpr uint32_t round_up(uint32_t value, uint32_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+/// Arrays of an image: where they are written, and where kernels will find them. Without an image it only counts.
+class Image {
+ public:
+  Image() = default;
+  Image(std::byte* host, std::byte* device) : host_(host), device_(device) {}
+
+  template <class V>
+  struct Array {
+    V* host = nullptr;
+    V* device = nullptr;
+  };
+  template <class V>
+  Array<V> array(size_t count) {
+    const size_t at = used_;
+    used_ += (count * sizeof(V) + kAlignment - 1) / kAlignment * kAlignment;
+    if (host_ == nullptr) return {};
+    return {reinterpret_cast<V*>(host_ + at), reinterpret_cast<V*>(device_ + at)};
+  }
+  /// A copy; null stays null.
+  template <class V>
+  const V* copy(const V* values, size_t count) {
+    if (values == nullptr) return nullptr;
+    const Array<V> to = array<V>(count);
+    if (to.host != nullptr) std::memcpy(static_cast<void*>(to.host), values, count * sizeof(V));
+    return to.device;
+  }
+  /// `count` floats, zeros up to `padded`.
+  const float* padded(const float* values, size_t count, size_t padded) {
+    const Array<float> to = array<float>(padded);
+    for (size_t i = 0; to.host != nullptr && i < padded; ++i) to.host[i] = i < count ? values[i] : 0.0F;
+    return to.device;
+  }
+  /// Float panels of [out, in] as [padded_out][padded_in] of T.
+  template <class T>
+  const T* factor(const float* panels, size_t out, size_t in, size_t padded_out, size_t padded_in) {
+    const Array<T> to = array<T>(padded_out * padded_in);
+    if (to.host == nullptr) return to.device;
+    panels_to_rows(panels, out, in, to.host, padded_in);
+    std::memset(static_cast<void*>(to.host + out * padded_in), 0, (padded_out - out) * padded_in * sizeof(T));
+    if constexpr (std::is_same_v<T, Half>) check(panels, out * in);
+    return to.device;
+  }
+  template <class T>
+  const T* values(const float* values, size_t count) {
+    const Array<T> to = array<T>(count);
+    if (to.host == nullptr) return to.device;
+    for (size_t i = 0; i < count; ++i) to.host[i] = rounded<T>(values[i]);
+    if constexpr (std::is_same_v<T, Half>) check(values, count);
+    return to.device;
+  }
+
+  size_t used() const { return used_; }
+  bool fits() const { return fits_; }
+
+ private:
+  void check(const float* values, size_t count) {
+    constexpr float kLargestHalf = 65504;
+    for (size_t i = 0; i < count; ++i) fits_ = fits_ && !(std::abs(values[i]) > kLargestHalf && std::isfinite(values[i]));
+  }
+
+  std::byte* host_ = nullptr;
+  std::byte* device_ = nullptr;
+  size_t used_ = 0;
+  bool fits_ = true;
+};
+
+template <class T>
+TaskLinear linear_entry(Image& image, const engine::LinearWeights& base, const LinearOperators& from) {
+  TaskLinear to;
+  to.bias = image.copy(from.bias, base.out);
+  to.scale_input = image.copy(from.scale_input, base.in);
+  to.scale_output = image.copy(from.scale_output, base.out);
+  if (from.rank != 0) {
+    to.rank = round_up(from.rank, kernels::cuda::kRankMultiple);
+    to.low_rank_a = image.factor<T>(from.low_rank_a, from.rank, base.in, to.rank, base.in);
+    to.low_rank_b = image.factor<T>(from.low_rank_b, base.out, from.rank, base.out, to.rank);
+  }
+  to.mask = image.copy(from.mask, from.mask == nullptr ? 0 : kernels::panel_count(base.out) * kernels::bit_plane_words(base.in));
+  if (from.sparse_column_start != nullptr) {
+    const size_t entries = from.sparse_column_start[base.out];
+    to.sparse_column_start = image.copy(from.sparse_column_start, size_t{base.out} + 1);
+    to.sparse_rows = image.copy(from.sparse_rows, entries);
+    to.sparse_values = image.copy(from.sparse_values, entries);
+  }
+  return to;
+}
+
+template <class T>
+TaskBottleneck bottleneck_entry(Image& image, uint32_t hidden, const kernels::Bottleneck& from) {
+  TaskBottleneck to;
+  to.inner = round_up(from.inner, kernels::cuda::kRankMultiple);
+  to.down = image.factor<T>(from.down, from.inner, hidden, to.inner, hidden);
+  to.up = image.factor<T>(from.up, hidden, from.inner, hidden, to.inner);
+  to.options = from;
+  to.options.down = to.options.up = nullptr;
+  to.options.down_bias = image.padded(from.down_bias, from.inner, to.inner);
+  to.options.up_bias = image.copy(from.up_bias, hidden);
+  to.options.channel_scaling = image.copy(from.channel_scaling, hidden);
+  for (kernels::NormParameters* norm : {&to.options.norm_before, &to.options.norm_after}) {
+    norm->gamma = image.copy(norm->gamma, hidden);
+    norm->beta = image.copy(norm->beta, hidden);
+  }
+  return to;
+}
+
+TaskNorm norm_entry(Image& image, const engine::NormWeights& from, uint32_t hidden) {
+  return {image.copy(from.gamma, hidden), image.copy(from.beta, hidden)};
+}
+
+/// Lays out all values; the entries are written where there are any.
+template <class T>
+void lay_out(const BaseWeights& base, const TaskWeights& task, Image& image, const TaskEntries* entries) {
+  const auto rows = [&](const engine::ReplacedRows& from) -> kernels::cuda::TaskRows {
+    if (from.count == 0) return {};
+    return {image.copy(from.rows, from.count), image.values<T>(from.values, size_t{from.count} * base.hidden), from.count};
+  };
+  TaskEmbeddings embeddings;
+  embeddings.word = rows(task.embedding[0]);
+  embeddings.position = rows(task.embedding[1]);
+  embeddings.token_type = rows(task.embedding[2]);
+  embeddings.norm = norm_entry(image, task.embeddings_norm, base.hidden);
+  if (entries != nullptr) *entries->embeddings = embeddings;
+  for (uint32_t n = 0; n < base.layers; ++n) {
+    const engine::TaskLayer& layer = task.layer[n];
+    for (uint32_t i = 0; i < engine::kLinearSites; ++i) {
+      const TaskLinear entry =
+          layer.linear[i] == nullptr ? TaskLinear() : linear_entry<T>(image, base.layer[n].linear[i], *layer.linear[i]);
+      if (entries != nullptr) entries->linear[n * engine::kLinearSites + i] = entry;
+    }
+    for (uint32_t i = 0; i < engine::kSublayers; ++i) {
+      const TaskNorm norm = layer.norm[i] == nullptr ? TaskNorm() : norm_entry(image, *layer.norm[i], base.hidden);
+      const TaskBottleneck adapter =
+          layer.bottleneck[i] == nullptr ? TaskBottleneck() : bottleneck_entry<T>(image, base.hidden, *layer.bottleneck[i]);
+      if (entries == nullptr) continue;
+      entries->norm[n * engine::kSublayers + i] = norm;
+      entries->bottleneck[n * engine::kSublayers + i] = adapter;
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+size_t task_image_bytes(const BaseWeights& base, const TaskWeights& task) noexcept {
+  Image counting;
+  lay_out<T>(base, task, counting, nullptr);
+  constexpr size_t kMultiple = 256;
+  return std::max<size_t>(counting.used() + kMultiple - 1, kMultiple) / kMultiple * kMultiple;
+}
+
+template <class T>
+Status make_task_image(const BaseWeights& base, const TaskWeights& task, std::byte* image, std::byte* device,
+                       const TaskEntries& entries) noexcept {
+  Image writing(image, device);
+  lay_out<T>(base, task, writing, &entries);
+  if (!writing.fits()) return Status::error(ErrorCode::kUnsupported, "a weight is beyond the range of half precision (65504)");
+  return {};
+}
+
+template size_t task_image_bytes<float>(const BaseWeights&, const TaskWeights&) noexcept;
+template size_t task_image_bytes<Half>(const BaseWeights&, const TaskWeights&) noexcept;
+template size_t task_image_bytes<BFloat16>(const BaseWeights&, const TaskWeights&) noexcept;
+template Status make_task_image<float>(const BaseWeights&, const TaskWeights&, std::byte*, std::byte*, const TaskEntries&) noexcept;
+template Status make_task_image<Half>(const BaseWeights&, const TaskWeights&, std::byte*, std::byte*, const TaskEntries&) noexcept;
+template Status make_task_image<BFloat16>(const BaseWeights&, const TaskWeights&, std::byte*, std::byte*, const TaskEntries&) noexcept;
+
+}  // namespace pets::cuda

@@ -1,0 +1,89 @@
+// Arrays that kernels under test read and write: device memory, or plain memory where the kernels are emulated.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "kernels/cuda/device.h"
+#include "kernels/gemm/panel_layout.h"
+
+namespace pets::kernels::cuda {
+
+#if !defined(PETS_EMULATED_CUDA)
+#error "device memory: not written yet"
+#endif
+
+/// Emulated: exactly so many bytes from the heap, so that AddressSanitizer sees an access beyond the end.
+template <class T>
+class DeviceArray {
+ public:
+  DeviceArray() = default;
+  explicit DeviceArray(const std::vector<T>& values) : size_(values.size()), data_(static_cast<T*>(::operator new(bytes(), kAlignment))) {
+    if (size_ != 0) std::memcpy(static_cast<void*>(data_), values.data(), bytes());
+  }
+  DeviceArray(DeviceArray&& other) noexcept : size_(std::exchange(other.size_, 0)), data_(std::exchange(other.data_, nullptr)) {}
+  DeviceArray& operator=(DeviceArray&& other) noexcept {
+    std::swap(size_, other.size_);
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~DeviceArray() { ::operator delete(static_cast<void*>(data_), kAlignment); }
+
+  T* data() const { return data_; }
+  size_t size() const { return size_; }
+  std::vector<T> read() const { return std::vector<T>(data_, data_ + size_); }
+
+ private:
+  static constexpr std::align_val_t kAlignment{256};  // cudaMalloc's
+  size_t bytes() const { return size_ * sizeof(T); }
+  size_t size_ = 0;
+  T* data_ = nullptr;
+};
+
+/// Half the distance between 1 and the next value: the largest relative error of one rounding.
+template <class T>
+double rounding() {
+  return std::is_same_v<T, float> ? 0x1p-24 : std::is_same_v<T, Half> ? 0x1p-11 : 0x1p-8;
+}
+
+template <class T>
+float as_float(T value) {
+  if constexpr (std::is_same_v<T, float>) {
+    return value;
+  } else if constexpr (std::is_same_v<T, Half>) {
+    return float_from_half(value.bits);
+  } else {
+    return float_from_bfloat(value.bits);
+  }
+}
+template <class T>
+T as_type(float value) {
+  if constexpr (std::is_same_v<T, float>) {
+    return value;
+  } else if constexpr (std::is_same_v<T, Half>) {
+    return {half_from_float(value)};
+  } else {
+    return {bfloat_from_float(value)};
+  }
+}
+
+/// Values rounded to T, and what they are then: references start from these.
+template <class T>
+std::vector<T> rounded(std::vector<float>& values) {
+  std::vector<T> result(values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    result[i] = as_type<T>(values[i]);
+    values[i] = as_float(result[i]);
+  }
+  return result;
+}
+
+using ActivationTypes = ::testing::Types<float, Half, BFloat16>;
+
+}  // namespace pets::kernels::cuda

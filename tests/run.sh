@@ -19,6 +19,7 @@ stages=(
   "house     10  clang-format, include arrows, file sizes"
   "build    230  build everything with optimization and assertions"
   "tests    140  all tests and goldens"
+  "cuda     260  compile the CUDA backend with nvcc, look for spills, run what needs a GPU where there is one"
   "aarch64  360  cross-build for 64-bit ARM, look for spills, run kernel, bundle, tokenizer, engine and golden tests emulated, as two CPUs"
   "examples  20  quickstart on the real model, embedded application, installed library"
   "asan     540  build with AddressSanitizer and UBSan (and the fuzz targets), all tests, parser line coverage"
@@ -108,6 +109,33 @@ stage_house() {
 stage_build() { configure dev && cmake --build build/dev -j "$jobs"; }
 
 stage_tests() { run_ctest dev -LE install; }
+
+has_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+
+stage_cuda() {
+  if ! command -v nvcc >/dev/null; then
+    echo "left out: there is no CUDA toolkit (nvcc)"
+    return 0
+  fi
+  local launcher=() targets=(pets-run pets_cuda_kernel_tests) log=build/cuda/kernels.log resources=tests/kernels/cuda/resources.py
+  command -v ccache >/dev/null && launcher=(-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
+  has_gpu && targets+=(pets_cuda_engine_tests)
+  configure cuda -DPETS_BUILD_EXAMPLES=OFF -DPETS_BUILD_BENCHMARKS=OFF "${launcher[@]}" || return 1
+  rm -rf build/cuda/kernels/cuda/CMakeFiles/pets_cuda_kernels.dir # what nvcc says of every kernel is wanted again
+  cmake --build build/cuda -j "$jobs" --target "${targets[@]}" >"$log" 2>&1 || { tail -n 40 "$log"; return 1; }
+  python3 $resources --self-test >/dev/null && python3 $resources "$log" || return 1
+  if has_gpu; then
+    run_ctest cuda -L gpu
+    return
+  fi
+  run_ctest cuda -R '^pets_cuda_kernel_tests$' || return 1
+  if build/cuda/runtime/cli/pets-run tests/bundle/old/v1.pets --backend cuda </dev/null 2>build/cuda/no-device.txt; then
+    echo "pets-run --backend cuda went well without a GPU"
+    return 1
+  fi
+  cat build/cuda/no-device.txt
+  grep -q "no CUDA device.*the cpu backend works without one" build/cuda/no-device.txt
+}
 
 emulated_targets=(pets_kernel_tests pets_bundle_tests pets_tokenizer_tests pets_tokenizer_allocation_test pets_platform_tests
   pets_engine_tests pets_allocation_test pets-convert)

@@ -20,7 +20,7 @@ fi
 echo "Building"
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-cmake --preset release "${launcher[@]}" >build/peers/build.log
+cmake --preset release -DPETS_CUDA=OFF "${launcher[@]}" >build/peers/build.log
 cmake --build build/release --target pets-bench pets-convert pets-run >>build/peers/build.log || { tail -n 40 build/peers/build.log; exit 1; }
 examples/quickstart/fetch_model.sh build/models
 

@@ -31,7 +31,7 @@ if [ -z "$build" ]; then
   step "1/4 Building pets-convert and pets-run in ${build#"$root"/}"
   mapfile -t packages < "$here/packages.txt"
   "$here/install_packages.sh" "${packages[@]}"
-  cmake --preset release -S "$root" -DPETS_BUILD_TESTS=OFF -DPETS_BUILD_BENCHMARKS=OFF -DPETS_BUILD_EXAMPLES=OFF > "$work/configure.log" ||
+  cmake --preset release -S "$root" -DPETS_BUILD_TESTS=OFF -DPETS_BUILD_BENCHMARKS=OFF -DPETS_BUILD_EXAMPLES=OFF -DPETS_CUDA=OFF > "$work/configure.log" ||
     { cat "$work/configure.log"; exit 1; }
   cmake --build "$build" --target pets-convert pets-run
 fi

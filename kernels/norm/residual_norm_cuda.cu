@@ -16,7 +16,8 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarpSize) residual_norm_kerne
   const TaskLinear& linear = call.linears[slot];
   const float* const bias = linear.bias != nullptr ? linear.bias : call.bias;
   const float* const scale = linear.scale_output;
-  const TaskNorm& norm = call.norms[slot].gamma != nullptr ? call.norms[slot] : call.norm;
+  TaskNorm norm = call.norms[slot];  // a copy: a reference to one of two would put the parameters on the stack
+  if (norm.gamma == nullptr) norm = call.norm;
   const T* const dense = call.dense + static_cast<size_t>(row) * call.width;
   T* const residual = call.residual + static_cast<size_t>(row) * call.width;
 

@@ -59,8 +59,8 @@ namespace pets::engine {
 
 Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base) noexcept {
   try {
-    PETS_RETURN_IF_ERROR(cuda::check_shape(base));
     PETS_ASSIGN_OR_RETURN(const cuda::DeviceInfo device, cuda::probe_device());
+    PETS_RETURN_IF_ERROR(cuda::check_shape(base));
     switch (base.linear_type) {
       case kernels::WeightType::kFloat32:
         return cuda::open_base<float>(base, device);

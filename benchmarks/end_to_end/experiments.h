@@ -18,6 +18,7 @@ struct MixedBatchOptions {
   uint32_t rounds = 9;
   converter::Precision precision = converter::Precision::kFloat32;  ///< of the base
   uint64_t seed = 1;
+  std::string backend = "cpu";  ///< cpu, cuda: shares of a peak are the CPU's and left out elsewhere
 };
 
 /// Tokens/s of the base alone, of each PET type, and of a mix of all, on the same packed tokens, beside the measured FMA peak: interleaved

@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   mixed_batch->add_option("--precision", precision, "of the base's linear weights")
       ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
       ->capture_default_str();
+  mixed_batch->add_option("--backend", mixed.backend, "where to run")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
   mixed_batch->add_option("--seed", mixed.seed, "of weights and tokens")->capture_default_str();
 
   LoadTimeOptions load;

@@ -104,7 +104,10 @@ int run_mixed_batch(const MixedBatchOptions& options) {
     testing_util::write_random_bundle(file.path(), base, tasks, options.precision);
   }
 
-  auto model = Model::load(file.c_str());
+  const bool on_cpu = options.backend == "cpu";
+  ModelOptions model_options;
+  model_options.backend = on_cpu ? Backend::kCpu : Backend::kCuda;
+  auto model = Model::load(file.c_str(), model_options);
   if (!model) {
     fmt::print(stderr, "{}\n", model.status().c_str());
     return 1;
@@ -145,10 +148,13 @@ int run_mixed_batch(const MixedBatchOptions& options) {
   std::vector<double> peaks, dot_peaks;
   for (const auto& batch : batches) run_once(**session, batch);  // warm
   for (uint32_t round = 0; round < options.rounds; ++round) {
-    // The pool's workers spin for a while after a batch: the peak is measured when they sleep.
-    std::this_thread::sleep_for(std::chrono::milliseconds(150));
-    const double peak = threads == 1 ? fma_peak_of_this_thread(isa) : fma_peak_gflops(threads, isa);
-    const double dot_peak = dot_peak_of(options.precision, isa, threads);
+    double peak = 0, dot_peak = 0;
+    if (on_cpu) {
+      // The pool's workers spin for a while after a batch: the peak is measured when they sleep.
+      std::this_thread::sleep_for(std::chrono::milliseconds(150));
+      peak = threads == 1 ? fma_peak_of_this_thread(isa) : fma_peak_gflops(threads, isa);
+      dot_peak = dot_peak_of(options.precision, isa, threads);
+    }
     peaks.push_back(peak);
     dot_peaks.push_back(dot_peak);
     for (size_t v = 0; v < variants.size(); ++v) {
@@ -158,10 +164,12 @@ int run_mixed_batch(const MixedBatchOptions& options) {
       const double after = v == 0 ? before : run_once(**session, batches[0]);
       variants[v].seconds.push_back(seconds);
       variants[v].ratio.push_back((before + after) / 2 / seconds);
-      variants[v].share.push_back(flops / seconds / 1e9 / peak);
+      if (peak != 0) variants[v].share.push_back(flops / seconds / 1e9 / peak);
       if (dot_peak != 0) variants[v].dot_share.push_back(flops / seconds / 1e9 / dot_peak);
     }
   }
+  const auto share_text = [](const std::vector<double>& shares) { return shares.empty() ? "" : fmt::format("{:.3f}", median(shares)); };
+  if (!on_cpu) fmt::print("On {}: ", (*model)->device());
   fmt::print(
       "{} shape, {} packed tokens, {} queries, {} threads, {}, {}, peaks {:.0f} GFLOP/s of multiply-adds, {:.0f} of dot products "
       "(medians of {} rounds), seed {}\n\n",
@@ -170,9 +178,8 @@ int run_mixed_batch(const MixedBatchOptions& options) {
   fmt::print("| batch | ms | tokens/s | share of FMA peak | share of dot peak | base time / time |\n|---|---|---|---|---|---|\n");
   for (const Variant& variant : variants) {
     const double seconds = median(variant.seconds);
-    fmt::print("| {} | {:.2f} | {:.0f} | {:.3f} | {} | {:.3f} |\n", variant.name, seconds * 1e3, static_cast<double>(tokens) / seconds,
-               median(variant.share), variant.dot_share.empty() ? "" : fmt::format("{:.3f}", median(variant.dot_share)),
-               median(variant.ratio));
+    fmt::print("| {} | {:.2f} | {:.0f} | {} | {} | {:.3f} |\n", variant.name, seconds * 1e3, static_cast<double>(tokens) / seconds,
+               share_text(variant.share), share_text(variant.dot_share), median(variant.ratio));
   }
   return 0;
 }

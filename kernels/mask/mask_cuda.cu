@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>) mask_kernel(Mask<T>
   const unsigned column = (blockIdx.y * kWarps + warp) * kTile;
   const bool works = column < call.out;  // the last block's other warps only stage inputs
   const T* const weight = call.weight + static_cast<size_t>(column) * in;
-  planes += column * (in / kPlaneBits);
+  planes += column * ((in + kPlaneBits - 1) / kPlaneBits);
 
   WarpTile<T> sums;
   Weights<T> weights;

@@ -13,7 +13,7 @@ struct Mask {
   const T* x = nullptr;       ///< [rows][in], 32-byte aligned
   const T* weight = nullptr;  ///< [out][in], the base's, 32-byte aligned
   T* y = nullptr;             ///< [rows][out_stride]
-  uint32_t in = 0;            ///< a multiple of 32
+  uint32_t in = 0;            ///< a multiple of 16
   uint32_t out = 0;           ///< a multiple of 16
   uint32_t out_stride = 0;    ///< values from row to row of y
   RowTiles tiles;

@@ -5,6 +5,7 @@
 #include "runtime/cuda/base_tables.h"
 #include "runtime/cuda/cuda_encoder.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/shape.h"
 #include "runtime/engine/device_encoder.h"
 #include "runtime/platform/check.h"
 
@@ -42,11 +43,9 @@ Status check_shape(const engine::BaseWeights& base) {
                          "backend cuda: %s: expected a multiple of %u, at most %u, found %u; the cpu backend takes it", what, multiple,
                          most, found);
   };
-  constexpr uint32_t kMostHidden = 1024, kMostIntermediate = 4096, kMostHead = 128, kMultiple = 32, kHeadMultiple = 16;
+  constexpr uint32_t kMostHidden = 1024, kMostIntermediate = 4096, kMostHead = 128, kMultiple = kFeatureMultiple, kHeadMultiple = 16;
   if (base.hidden % kMultiple != 0 || base.hidden > kMostHidden) return refuse("hidden size", kMultiple, kMostHidden, base.hidden);
-  if (base.intermediate % kMultiple != 0 || base.intermediate > kMostIntermediate) {
-    return refuse("intermediate size", kMultiple, kMostIntermediate, base.intermediate);
-  }
+  if (base.intermediate > kMostIntermediate) return refuse("intermediate size", 1, kMostIntermediate, base.intermediate);
   if (base.head_size % kHeadMultiple != 0 || base.head_size > kMostHead)
     return refuse("head size", kHeadMultiple, kMostHead, base.head_size);
   return {};

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "runtime/cuda/convert.h"
+#include "runtime/cuda/shape.h"
 #include "runtime/platform/check.h"
 
 namespace pets::cuda {
@@ -15,11 +16,13 @@ class Uploader {
  public:
   Uploader(memory::Arena& arena, Queue* queue) : arena_(arena), queue_(queue) {}
 
-  float* floats(const float* values, size_t count) {
-    float* to = arena_.array<float>(count);
+  /// Room for `room` >= count values: device memory is zero where nothing is written.
+  float* floats(const float* values, size_t count, size_t room) {
+    float* to = arena_.array<float>(room);
     send(to, values, count * sizeof(float));
     return to;
   }
+  float* floats(const float* values, size_t count) { return floats(values, count, count); }
   template <class T>
   T* table(const float* values, size_t count) {
     if constexpr (std::is_same_v<T, float>) return floats(values, count);
@@ -33,15 +36,19 @@ class Uploader {
   /// Linears with one input, their outputs one after another.
   template <class T>
   T* weights(std::initializer_list<const engine::LinearWeights*> linears) {
+    const auto values_of = [](const engine::LinearWeights& linear) {
+      const LinearShape shape = device_shape(linear);
+      return static_cast<size_t>(shape.out) * shape.in;
+    };
     size_t count = 0;
-    for (const auto* linear : linears) count += static_cast<size_t>(linear->out) * linear->in;
+    for (const auto* linear : linears) count += values_of(*linear);
     T* to = arena_.array<T>(count);
     if (queue_ == nullptr) return to;
-    std::vector<T> host(count);
+    std::vector<T> host(count, rounded<T>(0.0F));
     T* next = host.data();
     for (const auto* linear : linears) {
-      row_major(*linear, next);
-      next += static_cast<size_t>(linear->out) * linear->in;
+      row_major(*linear, next, device_shape(*linear).in);
+      next += values_of(*linear);
     }
     send(to, host.data(), count * sizeof(T));
     return to;
@@ -76,7 +83,9 @@ void lay_out(const BaseWeights& base, Uploader& to, BaseTables<T>& tables) {
     layer.attention_output = to.weights<T>({&from.linear[engine::kAttentionOutput]});
     layer.up = to.weights<T>({&from.linear[engine::kUp]});
     layer.down = to.weights<T>({&from.linear[engine::kDown]});
-    for (uint32_t i = 0; i < engine::kLinearSites; ++i) layer.bias[i] = to.floats(from.linear[i].bias, from.linear[i].out);
+    for (uint32_t i = 0; i < engine::kLinearSites; ++i) {
+      layer.bias[i] = to.floats(from.linear[i].bias, from.linear[i].out, device_shape(from.linear[i]).out);
+    }
     for (uint32_t i = 0; i < engine::kSublayers; ++i) layer.norm[i] = to.norm(from.norm[i], hidden);
     tables.layer.push_back(layer);
   }

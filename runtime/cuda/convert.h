@@ -25,9 +25,10 @@ T rounded(float value) {
   }
 }
 
-/// A linear's weight as [out][in] of T, from whatever layout and type the bundle has it in. int8 weights are multiplied by their scales.
+/// A linear's weight as [out][row_length] of T, from whatever layout and type the bundle has it in, zeros behind each row's inputs. int8
+/// weights are multiplied by their scales.
 template <class T>
-void row_major(const engine::LinearWeights& linear, T* weight) {
+void row_major(const engine::LinearWeights& linear, T* weight, size_t row_length) {
   const size_t group = kernels::input_group(linear.type), padded = kernels::padded_inputs(linear.type, linear.in);
   for (size_t o = 0; o < linear.out; ++o) {
     const size_t panel = o / kernels::kPanelColumns, column = o % kernels::kPanelColumns, width = kernels::panel_width(linear.out, panel);
@@ -47,8 +48,9 @@ void row_major(const engine::LinearWeights& linear, T* weight) {
         default:
           value = static_cast<const float*>(linear.panels)[at];
       }
-      weight[o * linear.in + k] = rounded<T>(value);
+      weight[o * row_length + k] = rounded<T>(value);
     }
+    for (size_t k = linear.in; k < row_length; ++k) weight[o * row_length + k] = rounded<T>(0.0F);
   }
 }
 

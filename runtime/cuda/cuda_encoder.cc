@@ -12,6 +12,7 @@
 #include "kernels/rows/rows_cuda.h"
 #include "kernels/scale/scale_input_cuda.h"
 #include "kernels/sparse/sparse_cuda.h"
+#include "runtime/cuda/shape.h"
 #include "runtime/platform/check.h"
 
 namespace pets::cuda {
@@ -32,8 +33,8 @@ void Activations<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& ba
   qkv = arena.array<T>(all * 3 * width);
   context = arena.array<T>(all * width);
   dense = arena.array<T>(all * width);
-  intermediate = arena.array<T>(all * base.intermediate);
-  scaled = arena.array<T>(all * std::max(base.hidden, base.intermediate));
+  intermediate = arena.array<T>(all * padded(base.intermediate));
+  scaled = arena.array<T>(all * std::max(base.hidden, padded(base.intermediate)));
   strips = arena.array<float>(size_t{engine::strip_count(rows)} * kernels::kStripRows * width);
 }
 
@@ -80,7 +81,7 @@ Status CudaEncoder<T>::set_up(const engine::EncoderCapacity& capacity) {
 
 template <class T>
 void CudaEncoder<T>::note_presence(const engine::TaskWeights& task) {
-  const auto padded = [](uint32_t value) {
+  const auto rank_of = [](uint32_t value) {
     return (value + kernels::cuda::kRankMultiple - 1) / kernels::cuda::kRankMultiple * kernels::cuda::kRankMultiple;
   };
   for (uint32_t n = 0; n < base_.layers; ++n) {
@@ -92,13 +93,13 @@ void CudaEncoder<T>::note_presence(const engine::TaskWeights& task) {
       at.sparse = at.sparse || own->sparse_column_start != nullptr;
       at.mask = at.mask || own->mask != nullptr;
       at.scale_input = at.scale_input || own->scale_input != nullptr;
-      most_rank_ = std::max(most_rank_, padded(own->rank));
+      most_rank_ = std::max(most_rank_, rank_of(own->rank));
     }
     for (uint32_t i = 0; i < kSublayers; ++i) {
       const kernels::Bottleneck* adapter = task.layer[n].bottleneck[i];
       if (adapter == nullptr) continue;
       adapters_[n * kSublayers + i] = true;
-      most_inner_ = std::max(most_inner_, padded(adapter->inner));
+      most_inner_ = std::max(most_inner_, rank_of(adapter->inner));
     }
   }
 }
@@ -130,7 +131,7 @@ kernels::cuda::RowTiles CudaEncoder<T>::tiles(const Rows& rows, TileFamily famil
 
 template <class T>
 Status CudaEncoder<T>::product(const Site& site, const T* x, const Rows& rows) {
-  const engine::LinearWeights& shape = base_.layer[site.layer].linear[site.index];
+  const LinearShape shape = device_shape(base_.layer[site.layer].linear[site.index]);
   return queue_->product(
       Product<T>{x, tables_.layer[site.layer].weight(site.index, base_.hidden), site.y, rows.count, shape.in, shape.out, site.y_stride});
 }
@@ -138,7 +139,7 @@ Status CudaEncoder<T>::product(const Site& site, const T* x, const Rows& rows) {
 /// The deltas of the tasks' operators, after the shared product.
 template <class T>
 void CudaEncoder<T>::operators(const Site& site, const T* x, const Rows& rows) {
-  const engine::LinearWeights& shape = base_.layer[site.layer].linear[site.index];
+  const LinearShape shape = device_shape(base_.layer[site.layer].linear[site.index]);
   const Presence& present = presence(site.layer, site.index);
   const auto linears = tasks_.linears(site.layer, site.index);
   if (present.mask) {
@@ -161,7 +162,7 @@ Status CudaEncoder<T>::linear(const Site& site, const Rows& rows) {
   const T* x = site.x;
   if (presence(site.layer, site.index).scale_input) {
     kernels::cuda::scale_input(queue_->stream(), kernels::cuda::ScaleInput<T>{site.x, activations_.scaled, rows.count,
-                                                                              base_.layer[site.layer].linear[site.index].in,
+                                                                              device_shape(base_.layer[site.layer].linear[site.index]).in,
                                                                               rows.device->slots, tasks_.linears(site.layer, site.index)});
     x = activations_.scaled;
   }
@@ -173,9 +174,9 @@ Status CudaEncoder<T>::linear(const Site& site, const Rows& rows) {
 template <class T>
 void CudaEncoder<T>::bias_activation(const Site& site, const Rows& rows, kernels::Activation activation) {
   kernels::cuda::bias_activation(
-      queue_->stream(), kernels::cuda::BiasActivation<T>{site.y, rows.count, base_.layer[site.layer].linear[site.index].out, site.y_stride,
-                                                         tables_.layer[site.layer].bias[site.index], activation, rows.device->slots,
-                                                         tasks_.linears(site.layer, site.index)});
+      queue_->stream(), kernels::cuda::BiasActivation<T>{site.y, rows.count, device_shape(base_.layer[site.layer].linear[site.index]).out,
+                                                         site.y_stride, tables_.layer[site.layer].bias[site.index], activation,
+                                                         rows.device->slots, tasks_.linears(site.layer, site.index)});
 }
 
 template <class T>
@@ -273,7 +274,7 @@ Status CudaEncoder<T>::run_layers(engine::PackedBatch& batch) {
     }
     PETS_RETURN_IF_ERROR(linear({layer, kAttentionOutput, attended, activations_.dense, hidden}, rows));
     close_sublayer(layer, engine::kAttentionSublayer, rows);
-    const Site up{layer, kUp, activations_.hidden, activations_.intermediate, base_.intermediate};
+    const Site up{layer, kUp, activations_.hidden, activations_.intermediate, padded(base_.intermediate)};
     PETS_RETURN_IF_ERROR(linear(up, rows));
     bias_activation(up, rows, base_.activation);
     PETS_RETURN_IF_ERROR(linear({layer, kDown, activations_.intermediate, activations_.dense, hidden}, rows));

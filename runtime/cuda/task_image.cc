@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "runtime/cuda/convert.h"
+#include "runtime/cuda/shape.h"
 
 namespace pets::cuda {
 namespace {
@@ -41,12 +42,14 @@ class Image {
     if (to.host != nullptr) std::memcpy(static_cast<void*>(to.host), values, count * sizeof(V));
     return to.device;
   }
-  /// `count` floats, zeros up to `padded`.
-  const float* padded(const float* values, size_t count, size_t padded) {
-    const Array<float> to = array<float>(padded);
-    for (size_t i = 0; to.host != nullptr && i < padded; ++i) to.host[i] = i < count ? values[i] : 0.0F;
+  /// `count` values, `rest` up to `room`.
+  template <class V>
+  const V* extended(const V* values, size_t count, size_t room, V rest) {
+    const Array<V> to = array<V>(room);
+    for (size_t i = 0; to.host != nullptr && i < room; ++i) to.host[i] = i < count ? values[i] : rest;
     return to.device;
   }
+  const float* padded(const float* values, size_t count, size_t room) { return extended(values, count, room, 0.0F); }
   /// Float panels of [out, in] as [padded_out][padded_in] of T.
   template <class T>
   const T* factor(const float* panels, size_t out, size_t in, size_t padded_out, size_t padded_in) {
@@ -83,19 +86,23 @@ class Image {
 
 template <class T>
 TaskLinear linear_entry(Image& image, const engine::LinearWeights& base, const LinearOperators& from) {
+  const LinearShape shape = device_shape(base);
   TaskLinear to;
-  to.bias = image.copy(from.bias, base.out);
-  to.scale_input = image.copy(from.scale_input, base.in);
-  to.scale_output = image.copy(from.scale_output, base.out);
+  if (from.bias != nullptr) to.bias = image.padded(from.bias, base.out, shape.out);
+  if (from.scale_input != nullptr) to.scale_input = image.padded(from.scale_input, base.in, shape.in);
+  if (from.scale_output != nullptr) to.scale_output = image.padded(from.scale_output, base.out, shape.out);
   if (from.rank != 0) {
     to.rank = round_up(from.rank, kernels::cuda::kRankMultiple);
-    to.low_rank_a = image.factor<T>(from.low_rank_a, from.rank, base.in, to.rank, base.in);
-    to.low_rank_b = image.factor<T>(from.low_rank_b, base.out, from.rank, base.out, to.rank);
+    to.low_rank_a = image.factor<T>(from.low_rank_a, from.rank, base.in, to.rank, shape.in);
+    to.low_rank_b = image.factor<T>(from.low_rank_b, base.out, from.rank, shape.out, to.rank);
   }
-  to.mask = image.copy(from.mask, from.mask == nullptr ? 0 : kernels::panel_count(base.out) * kernels::bit_plane_words(base.in));
+  if (from.mask != nullptr) {  // planes are in words of 32 inputs, so only panels can be missing
+    to.mask = image.extended(from.mask, kernels::panel_count(base.out) * kernels::bit_plane_words(base.in),
+                             kernels::panel_count(shape.out) * kernels::bit_plane_words(shape.in), 0U);
+  }
   if (from.sparse_column_start != nullptr) {
-    const size_t entries = from.sparse_column_start[base.out];
-    to.sparse_column_start = image.copy(from.sparse_column_start, size_t{base.out} + 1);
+    const uint32_t entries = from.sparse_column_start[base.out];
+    to.sparse_column_start = image.extended(from.sparse_column_start, size_t{base.out} + 1, size_t{shape.out} + 1, entries);
     to.sparse_rows = image.copy(from.sparse_rows, entries);
     to.sparse_values = image.copy(from.sparse_values, entries);
   }

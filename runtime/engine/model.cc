@@ -252,6 +252,7 @@ Plan Model::memory() const noexcept {
   return plan;
 }
 
+std::string_view Model::device() const noexcept { return impl_->device == nullptr ? std::string_view() : impl_->device->device_name(); }
 std::string_view Model::isa() const noexcept { return kernels::isa_name(impl_->kernels->isa); }
 std::string_view Model::fingerprint() const noexcept { return impl_->fingerprint; }
 bool Model::has_tokenizer() const noexcept { return impl_->has_tokenizer; }

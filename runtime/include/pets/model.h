@@ -49,6 +49,8 @@ class Model {
   Plan memory() const noexcept;
   /// "avx512", ...: the instruction set in use.
   std::string_view isa() const noexcept;
+  /// The device that the encoder runs on; empty with Backend::kCpu.
+  std::string_view device() const noexcept;
   /// 32 hexadecimal digits.
   std::string_view fingerprint() const noexcept;
   bool has_tokenizer() const noexcept;

@@ -100,6 +100,7 @@ void expect_products(uint32_t in, uint32_t out, uint32_t out_stride, bool infini
 
 TYPED_TEST(MaskCuda, MultipliesByTheKeptWeights) {
   expect_products<TypeParam>(32, 16, 16, false);
+  expect_products<TypeParam>(48, 32, 32, true);
   // A part of a step, and a block whose warps do not all have columns.
   expect_products<TypeParam>(96, 80, 88, false);
 }

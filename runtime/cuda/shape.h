@@ -1,0 +1,20 @@
+// Sizes of a base as they are on the device: the intermediate size is padded to what tensor cores' tiles take. Padded
+// outputs of the first FFN linear are activation(0), which the padded inputs of the second, whose weights are zero, ignore.
+#pragma once
+
+#include "runtime/engine/weights.h"
+
+namespace pets::cuda {
+
+inline constexpr uint32_t kFeatureMultiple = 16;
+
+constexpr uint32_t padded(uint32_t features) { return (features + kFeatureMultiple - 1) / kFeatureMultiple * kFeatureMultiple; }
+
+struct LinearShape {
+  uint32_t in = 0, out = 0;
+};
+
+/// Of a linear of the layers; equal to the base's own where nothing is padded.
+inline LinearShape device_shape(const engine::LinearWeights& linear) { return {padded(linear.in), padded(linear.out)}; }
+
+}  // namespace pets::cuda

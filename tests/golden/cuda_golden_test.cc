@@ -23,15 +23,19 @@ struct Case {
   double tolerance;  ///< of a task's largest logit
 };
 
+/// Where something is on this machine, which may not be the one that built the test.
+std::string place(const char* variable, const char* built) {
+  const char* named = std::getenv(variable);
+  return named != nullptr ? named : built;
+}
+
 class CudaGolden : public testing::TestWithParam<Case> {};
 
 TEST_P(CudaGolden, LogitsAreThoseOfThePythonLibraries) {
-  const std::string golden = PETS_GOLDEN_DIR, base = GetParam().base;
+  const std::string golden = place("PETS_GOLDEN", PETS_GOLDEN_DIR), base = GetParam().base;
   const testing_util::TemporaryFile bundle("cuda_golden_" + base + "_" + GetParam().precision + ".pets");
-  const char* named = std::getenv("PETS_CONVERT");  // another machine than the one that built this
-  const char* program = named != nullptr ? named : PETS_CONVERT_PROGRAM;
-  const std::string pack = std::string(program) + " pack " + golden + "/manifests/" + base + ".yaml -o " + bundle.path() + " --precision " +
-                           GetParam().precision + " 2>/dev/null";
+  const std::string pack = place("PETS_CONVERT", PETS_CONVERT_PROGRAM) + " pack " + golden + "/manifests/" + base + ".yaml -o " +
+                           bundle.path() + " --precision " + GetParam().precision + " 2>/dev/null";
   ASSERT_EQ(std::system(pack.c_str()), 0) << pack;
   ModelOptions options;
   options.backend = Backend::kCuda;

@@ -53,8 +53,8 @@ Result<Plan> plan_impl(const char* path, const SessionOptions& options, const st
 Result<Plan> plan(const char* path, const ModelOptions& model, const SessionOptions& session,
                   const std::vector<std::string>& delta_paths) noexcept {
   if (model.backend != Backend::kCpu) {
-    return Status::error(ErrorCode::kUnsupported, "%s: a plan (and a memory limit) counts the cpu backend only: device memory is not planned yet",
-                         path);
+    return Status::error(ErrorCode::kUnsupported,
+                         "%s: a plan (and a memory limit) counts the cpu backend only: device memory is not planned yet", path);
   }
   try {
     return plan_impl(path, session, delta_paths);

@@ -170,8 +170,8 @@ Status Session::Impl::encode_batch() {
   return Status::ok();
 }
 
-/// Fills a batch and computes its logits. Returns how many queries were taken. Where the tasks of a batch do not fit on the device together,
-/// a smaller one is taken.
+/// Fills a batch and computes its logits. Returns how many queries were taken. Where the tasks of a batch do not fit on the device
+/// together, a smaller one is taken.
 size_t Session::Impl::run_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end) {
   for (size_t most = end - first;;) {
     const size_t taken = fill_batch(set, queries, first, first + most);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """clang-tidy over the sources of a build, several files in one run.
 
-usage: tidy.py CLANG_TIDY BUILD_DIR WORK_DIR JOBS FILE...
+usage: tidy.py CLANG_TIDY BUILD_DIR[,BUILD_DIR...] WORK_DIR JOBS FILE...      a file is checked as the first build that has it compiles it
 
 A check looks at every declaration that a file includes: 8 of the 9 seconds that one file takes go to headers. So files that are compiled
 alike are checked as one that includes them. Files that define helpers of one name go apart; where the check finds anything, halves are
@@ -22,11 +22,12 @@ GROUP = 12
 UNITY_CHECKS = "--checks=-bugprone-suspicious-include"
 
 
-def commands(build: Path) -> dict[Path, str]:
+def commands(builds: list[Path]) -> dict[Path, str]:
     """file -> its compiler options, without the file, and the output"""
     found = {}
-    for entry in json.loads((build / "compile_commands.json").read_text(encoding="utf-8")):
-        found[Path(entry["file"]).resolve()] = re.sub(r"^\S+|-o \S+ -c \S+$", "", entry["command"])
+    for build in builds:
+        for entry in json.loads((build / "compile_commands.json").read_text(encoding="utf-8")):
+            found.setdefault(Path(entry["file"]).resolve(), re.sub(r"^\S+|-o \S+ -c \S+$", "", entry["command"]))
     return found
 
 
@@ -52,8 +53,8 @@ def main() -> int:
     if len(sys.argv) < 6:
         print(__doc__, file=sys.stderr)
         return 2
-    tidy, build, work, jobs = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-    known = commands(build)
+    tidy, work, jobs = sys.argv[1], Path(sys.argv[3]), int(sys.argv[4])
+    known = commands([Path(build) for build in sys.argv[2].split(",")])
     work.mkdir(parents=True, exist_ok=True)
     alike = collections.defaultdict(list)
     for file in [Path(name).resolve() for name in sys.argv[5:]]:

@@ -54,7 +54,7 @@ class Uploader {
     return to;
   }
   TaskNorm norm(const engine::NormWeights& norm, size_t count) { return {floats(norm.gamma, count), floats(norm.beta, count)}; }
-  const Status& status() const { return status_; }
+  Status status() const { return status_; }
 
  private:
   void send(void* to, const void* from, size_t bytes) {

@@ -131,6 +131,8 @@ Result<DeviceMemory> DeviceMemory::allocate(size_t bytes, const char* what) noex
   memory.data_ = static_cast<std::byte*>(data);
   memory.size_ = bytes;
   PETS_RETURN_IF_ERROR(checked(what, cudaMemset(data, 0, bytes)));
+  // The queues' streams do not wait for the default one: what they write next would be zeroed.
+  PETS_RETURN_IF_ERROR(checked(what, cudaDeviceSynchronize()));
   return memory;
 }
 

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <functional>
 
+// NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier): CUDA's names
 #define __global__
 #define __device__
 #define __host__
@@ -25,12 +26,10 @@ struct dim3 {
   unsigned x = 1, y = 1, z = 1;
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
-struct uint2 {
-  unsigned x, y;
-};
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
+// NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier)
 
 namespace pets::kernels::cuda::emulation {
 
@@ -68,6 +67,7 @@ inline unsigned lane() { return place().thread.x % 32; }
 
 }  // namespace pets::kernels::cuda::emulation
 
+// NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier)
 #define threadIdx (pets::kernels::cuda::emulation::place().thread)
 #define blockIdx (pets::kernels::cuda::emulation::place().block)
 #define blockDim (pets::kernels::cuda::emulation::place().block_size)
@@ -92,3 +92,4 @@ T __ldg(const T* pointer) {
 inline float __expf(float x) { return std::exp(x); }
 inline float rsqrtf(float x) { return 1.0F / std::sqrt(x); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
+// NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier)

@@ -267,6 +267,14 @@ void bottleneck(Stream stream, const BottleneckSite<T>& call) {
   }
 }
 
+template <class T>
+size_t bottleneck_shared_bytes(uint32_t hidden, uint32_t most_inner) {
+  return Shared<T>::bytes(hidden, most_inner);
+}
+
+template size_t bottleneck_shared_bytes<float>(uint32_t, uint32_t);
+template size_t bottleneck_shared_bytes<Half>(uint32_t, uint32_t);
+template size_t bottleneck_shared_bytes<BFloat16>(uint32_t, uint32_t);
 template void bottleneck(Stream, const BottleneckSite<float>&);
 template void bottleneck(Stream, const BottleneckSite<Half>&);
 template void bottleneck(Stream, const BottleneckSite<BFloat16>&);

@@ -25,6 +25,10 @@ struct BottleneckSite {
   uint32_t most_inner = 0;  ///< of all tasks, a multiple of 16: bounds the shared memory
 };
 
+/// Bytes of shared memory that a block takes; more than the device gives one (163 KiB on Orin) fails at the launch.
+template <class T>
+size_t bottleneck_shared_bytes(uint32_t hidden, uint32_t most_inner);
+
 template <class T>
 void bottleneck(Stream stream, const BottleneckSite<T>& call);
 

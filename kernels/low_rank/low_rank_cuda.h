@@ -9,6 +9,8 @@ namespace pets::kernels::cuda {
 /// y[r] += (x[r] a^T) b^T for the rows of every tile whose task has a low-rank operator at the site. Sums in float; x a^T is rounded to T
 /// once, as an operand of the second product; y is rounded to T once. One block a tile and group of output columns; blocks whose task has
 /// none end at once.
+inline constexpr uint32_t kMostRank = 256;  ///< of a task: shared memory holds x a^T of a tile
+
 template <class T>
 struct LowRank {
   const T* x = nullptr;     ///< [rows][in], 32-byte aligned

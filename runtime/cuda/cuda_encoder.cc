@@ -301,7 +301,7 @@ template <class T>
 Status CudaEncoder<T>::run(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept {
   if (!failed_.is_ok()) return failed_;
   const Status status = queue_batch(batch, tokens, hidden);
-  if (!status.is_ok() && status.code() != ErrorCode::kResourceExhausted) failed_ = status;
+  if (status.code() == ErrorCode::kInternal) failed_ = status;  // CUDA's own; a task that cannot be brought in is not the device's fault
   return status;
 }
 

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/bottleneck/bottleneck_cuda.h"
+#include "kernels/low_rank/low_rank_cuda.h"
 #include "runtime/cuda/convert.h"
 #include "runtime/cuda/shape.h"
+#include "runtime/platform/check.h"
 
 namespace pets::cuda {
 namespace {
@@ -172,9 +175,34 @@ size_t task_image_bytes(const BaseWeights& base, const TaskWeights& task) noexce
   return std::max<size_t>(counting.used() + kMultiple - 1, kMultiple) / kMultiple * kMultiple;
 }
 
+/// What the kernels' shared memory takes.
+template <class T>
+Status check_limits(const BaseWeights& base, const TaskWeights& task) {
+  constexpr size_t kMostShared = size_t{160} << 10;  // of a block, on the smallest device that is built for (Orin)
+  for (uint32_t n = 0; n < base.layers; ++n) {
+    for (const LinearOperators* site : task.layer[n].linear) {
+      if (site != nullptr && site->rank > kernels::cuda::kMostRank) {
+        return Status::error(ErrorCode::kUnsupported, "layer %u: the cuda backend takes a rank of at most %u, found %u", n,
+                             kernels::cuda::kMostRank, site->rank);
+      }
+    }
+    for (const kernels::Bottleneck* adapter : task.layer[n].bottleneck) {
+      if (adapter == nullptr) continue;
+      const size_t bytes = kernels::cuda::bottleneck_shared_bytes<T>(base.hidden, round_up(adapter->inner, kernels::cuda::kRankMultiple));
+      if (bytes > kMostShared) {
+        return Status::error(ErrorCode::kUnsupported,
+                             "layer %u: a bottleneck of %u needs %zu bytes of a multiprocessor's shared memory, the cuda backend takes %zu",
+                             n, adapter->inner, bytes, kMostShared);
+      }
+    }
+  }
+  return {};
+}
+
 template <class T>
 Status make_task_image(const BaseWeights& base, const TaskWeights& task, std::byte* image, std::byte* device,
                        const TaskEntries& entries) noexcept {
+  PETS_RETURN_IF_ERROR(check_limits<T>(base, task));
   Image writing(image, device);
   lay_out<T>(base, task, writing, &entries);
   if (!writing.fits()) return Status::error(ErrorCode::kUnsupported, "a weight is beyond the range of half precision (65504)");

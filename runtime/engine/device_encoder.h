@@ -17,7 +17,8 @@ class DeviceEncoder {
  public:
   virtual ~DeviceEncoder() = default;
   /// Does what Encoder::run does: fills `hidden` (EncoderBuffers::hidden, in strips) with the last hidden state of every row that a head
-  /// reads; `batch` has only those rows afterwards. Returns when `hidden` is filled. After an error the encoder refuses further work.
+  /// reads; `batch` has only those rows afterwards. Returns when `hidden` is filled. After kInternal, an error of
+  /// the device, the encoder refuses further work; other errors are of some task of the batch.
   virtual Status run(PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept = 0;
   /// Of device memory that this session took.
   virtual uint64_t device_bytes() const noexcept = 0;

@@ -171,7 +171,7 @@ Status Session::Impl::encode_batch() {
 }
 
 /// Fills a batch and computes its logits. Returns how many queries were taken. Where the tasks of a batch do not fit on the device
-/// together, a smaller one is taken.
+/// together, or one of them cannot be there, a smaller one is taken.
 size_t Session::Impl::run_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end) {
   for (size_t most = end - first;;) {
     const size_t taken = fill_batch(set, queries, first, first + most);
@@ -181,7 +181,7 @@ size_t Session::Impl::run_batch(const TaskSet& set, std::span<const Query> queri
       engine::Heads(*internals.kernels, internals.base, memory.encoder, memory.heads, *pool).run(memory.batch);
       return taken;
     }
-    if (status.code() == ErrorCode::kResourceExhausted && taken > 1) {
+    if (status.code() != ErrorCode::kInternal && taken > 1) {  // some task's fault: the others go on
       most = taken / 2;
       continue;
     }

@@ -6,6 +6,8 @@
 #include <map>
 #include <random>
 #include <string>
+#include <string_view>
+#include <variant>
 #include <vector>
 
 #include "tests/testing_util/random_model.h"
@@ -151,6 +153,45 @@ TEST(CudaTasks, LeaveAndComeBackWithinTheirBytes) {
   EXPECT_GT(failed, 0U);
   EXPECT_GT(answered, 0U);
   EXPECT_EQ(failed + answered, queries.size());
+}
+
+TEST(CudaTasks, WhatTheDeviceCannotTakeIsItsOwnTasksErrorAlone) {
+  Mix mix(7);
+  // Beyond half precision, and beyond what shared memory takes.
+  auto large =
+      testing_util::random_task(mix.base, testing_util::PetKind::kLoraQueryValue, converter::HeadType::kSequenceClassification, "large", 1);
+  ASSERT_FALSE(large.operators.empty());
+  bool changed = false;
+  for (auto& op : large.operators) {
+    if (auto* low_rank = std::get_if<converter::LowRankOperator>(&op.body)) {
+      low_rank->a.values[0] = 1e6F;
+      changed = true;
+    }
+  }
+  ASSERT_TRUE(changed);
+  testing_util::PetOptions wide;
+  wide.bottleneck = 8192;
+  const auto deep =
+      testing_util::random_task(mix.base, testing_util::PetKind::kHoulsby, converter::HeadType::kSequenceClassification, "deep", 2, wide);
+  std::vector<converter::PetTask> tasks = mix.tasks;
+  tasks.push_back(large);
+  tasks.push_back(deep);
+  const testing_util::TemporaryFile file("cuda_limits.pets");
+  testing_util::write_random_bundle(file.path(), mix.base, tasks, Precision::kFloat16);
+  const auto session = session_of(file.path(), Backend::kCuda);
+  ASSERT_TRUE(session != nullptr);
+  auto queries = mix.queries(mix.tasks.size(), 6);
+  for (const char* name : {"large", "deep"}) {
+    queries.insert(queries.begin() + 3, queries[0]);
+    queries[3].task = name;
+  }
+  std::map<std::string_view, std::string> failed;
+  EXPECT_TRUE(session->run(queries, [&](size_t index, const Answer& answer) {
+    if (!answer.status) failed[queries[index].task] = answer.status.c_str();
+  }));
+  EXPECT_EQ(failed.size(), 2U);
+  EXPECT_NE(failed["large"].find("task 'large': a weight is beyond the range of half precision"), std::string::npos) << failed["large"];
+  EXPECT_NE(failed["deep"].find("task 'deep': layer 0: a bottleneck of 8192 needs"), std::string::npos) << failed["deep"];
 }
 
 TEST(CudaBackendShape, IsRefusedWhereTilesDoNotFit) {

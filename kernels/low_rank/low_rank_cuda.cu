@@ -1,54 +1,23 @@
 #include "kernels/low_rank/low_rank_cuda.h"
 
-#include "kernels/cuda/warp_matrix.h"
+#include "kernels/cuda/row_tile.h"
 
 namespace pets::kernels::cuda {
 namespace {
 
 constexpr unsigned kWarps = 4;  // they share the inputs of Z, then the columns of y; one a scheduler of an SM
 constexpr unsigned kThreads = kWarps * kWarpSize;
-constexpr unsigned kVectorBytes = 16;    // the widest load
-constexpr unsigned kChunkBytes = 1024;   // of a row's inputs at once: 16 KiB of shared memory
-constexpr unsigned kLoadsAtOnce = 4;     // of a thread that stages inputs: 16 registers
 constexpr unsigned kRankTiles = 4;       // tiles of Z that a warp sums at once: 32 registers of sums
 constexpr unsigned kProductStride = 24;  // of a warp's 16 x 16 floats: rows that lanes store together begin at different banks
 constexpr unsigned kPartialStride = kRankTiles * kTile + 8;  // likewise
-constexpr unsigned kInputBytes = kTile * (kChunkBytes + kVectorBytes);
 constexpr unsigned kPartialBytes = kWarps * kTile * kPartialStride * sizeof(float);
 // Inputs, then the warps' parts of Z, then the warps' products: never two of them at once.
 constexpr unsigned kScratchBytes = kInputBytes < kPartialBytes ? kPartialBytes : kInputBytes;
 static_assert(kScratchBytes % 32 == 0 && kWarps * kTile * kProductStride * sizeof(float) <= kScratchBytes);
 
 template <class T>
-struct alignas(kVectorBytes) Vector {
-  static constexpr unsigned kValues = kVectorBytes / sizeof(T);
-  T values[kValues];
-};
-
-template <class T>
 __host__ __device__ constexpr unsigned z_stride(unsigned most_rank) {
   return most_rank + Vector<T>::kValues;
-}
-
-/// Columns [first, first + kChunkBytes / sizeof(T)) of a tile's rows, to [16][kChunkBytes + kVectorBytes]. Rows that the tile does not
-/// have, which may be another task's or lie beyond the array, are not read: zeros stand for them, as for columns beyond `in`.
-template <class T>
-__device__ void stage_inputs(const T* x, unsigned in, unsigned rows, unsigned first, T* to) {
-  constexpr unsigned kValues = Vector<T>::kValues, kVectors = kChunkBytes / kVectorBytes, kRowsAtOnce = kThreads / kVectors;
-  const unsigned first_row = threadIdx.x / kVectors, column = threadIdx.x % kVectors * kValues;
-  for (unsigned group = 0; group < kTile; group += kLoadsAtOnce * kRowsAtOnce) {
-    Vector<T> vectors[kLoadsAtOnce] = {};
-#pragma unroll
-    for (unsigned i = 0; i < kLoadsAtOnce; ++i) {
-      const unsigned row = group + i * kRowsAtOnce + first_row;
-      if (row < rows && first + column < in) vectors[i] = *reinterpret_cast<const Vector<T>*>(x + row * in + first + column);
-    }
-#pragma unroll
-    for (unsigned i = 0; i < kLoadsAtOnce; ++i) {
-      const unsigned row = group + i * kRowsAtOnce + first_row;
-      *reinterpret_cast<Vector<T>*>(to + row * (kVectors + 1) * kValues + column) = vectors[i];
-    }
-  }
 }
 
 template <class T>
@@ -73,7 +42,7 @@ __global__ void __launch_bounds__(kThreads) low_rank_kernel(LowRank<T> call) {
     for (unsigned chunk = 0; chunk < in; chunk += kChunk) {
       const unsigned count = in - chunk < kChunk ? in - chunk : kChunk;
       __syncthreads();
-      stage_inputs(x, in, tile.rows, chunk, inputs);
+      stage_inputs<kThreads>(x, in, tile.rows, chunk, inputs);
       __syncthreads();
       for (unsigned k = warp * kTile; k < count; k += kWarps * kTile) {
 #pragma unroll

@@ -1,55 +1,24 @@
 #include "kernels/mask/mask_cuda.h"
 
-#include "kernels/cuda/warp_matrix.h"
+#include "kernels/cuda/row_tile.h"
 
 namespace pets::kernels::cuda {
 namespace {
 
 constexpr unsigned kWarps = 4;  // a panel of 16 columns each: many blocks, as a batch has few tiles
 constexpr unsigned kThreads = kWarps * kWarpSize;
-constexpr unsigned kVectorBytes = 16;   // the widest load
-constexpr unsigned kChunkBytes = 1024;  // of a row's inputs at once: 16 KiB of shared memory
-constexpr unsigned kLoadsAtOnce = 4;    // of a thread that stages inputs: 16 registers
-constexpr unsigned kStepBytes = 128;    // of a column's weights at once: what eight lanes load, and, padded, free of bank conflicts
+constexpr unsigned kStepBytes = 128;  // of a column's weights at once: what eight lanes load, and, padded, free of bank conflicts
 constexpr unsigned kStepVectors = kStepBytes / kVectorBytes;
 constexpr unsigned kStepColumns = kWarpSize / kStepVectors;  // that a warp loads together
 constexpr unsigned kLoads = kTile / kStepColumns;
 constexpr unsigned kPlaneBits = 32;      // inputs of a word of the planes
 constexpr unsigned kProductStride = 24;  // of a warp's 16 x 16 floats: rows that lanes store together begin at different banks
-constexpr unsigned kInputBytes = kTile * (kChunkBytes + kVectorBytes);
 constexpr unsigned kWeightBytes = kTile * (kStepBytes + kVectorBytes);  // of a warp; its product lies there in the end
 static_assert(kInputBytes % 32 == 0 && kWeightBytes % 32 == 0 && kTile * kProductStride * sizeof(float) <= kWeightBytes);
 
 /// Orin's shared memory holds six blocks. Products in float, without tensor cores, need more registers than six leave a thread.
 template <class T>
 constexpr unsigned kBlocksPerSm = sizeof(T) == sizeof(float) ? 4 : 6;
-
-template <class T>
-struct alignas(kVectorBytes) Vector {
-  static constexpr unsigned kValues = kVectorBytes / sizeof(T);
-  T values[kValues];
-};
-
-/// Columns [first, first + kChunkBytes / sizeof(T)) of a tile's rows, to [16][kChunkBytes + kVectorBytes]. Rows that the tile does not
-/// have, which may be another task's or lie beyond the array, are not read: zeros stand for them, as for columns beyond `in`.
-template <class T>
-__device__ void stage_inputs(const T* x, unsigned in, unsigned rows, unsigned first, T* to) {
-  constexpr unsigned kValues = Vector<T>::kValues, kVectors = kChunkBytes / kVectorBytes, kRowsAtOnce = kThreads / kVectors;
-  const unsigned first_row = threadIdx.x / kVectors, column = threadIdx.x % kVectors * kValues;
-  for (unsigned group = 0; group < kTile; group += kLoadsAtOnce * kRowsAtOnce) {
-    Vector<T> vectors[kLoadsAtOnce] = {};
-#pragma unroll
-    for (unsigned i = 0; i < kLoadsAtOnce; ++i) {
-      const unsigned row = group + i * kRowsAtOnce + first_row;
-      if (row < rows && first + column < in) vectors[i] = *reinterpret_cast<const Vector<T>*>(x + row * in + first + column);
-    }
-#pragma unroll
-    for (unsigned i = 0; i < kLoadsAtOnce; ++i) {
-      const unsigned row = group + i * kRowsAtOnce + first_row;
-      *reinterpret_cast<Vector<T>*>(to + row * (kVectors + 1) * kValues + column) = vectors[i];
-    }
-  }
-}
 
 /// The values of a word of weights whose bits in `keep`, from the highest, are set; the bits of +0 for the others.
 template <class T>
@@ -116,7 +85,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>) mask_kernel(Mask<T>
   for (unsigned chunk = 0; chunk < in; chunk += kChunk) {
     const unsigned end = in - chunk < kChunk ? in : chunk + kChunk;
     __syncthreads();
-    stage_inputs(x, in, tile.rows, chunk, inputs);
+    stage_inputs<kThreads>(x, in, tile.rows, chunk, inputs);
     __syncthreads();
     for (unsigned first = chunk; works && first < end; first += kStep) {
       weights.store_kept(staged, lane);

@@ -1,20 +1,14 @@
 #include "kernels/sparse/sparse_cuda.h"
 
+#include "kernels/cuda/row_tile.h"
+
 namespace pets::kernels::cuda {
 namespace {
 
 constexpr unsigned kThreads = 256;            // a column each
 constexpr unsigned kMostGroups = 4;           // of columns a tile: each stages the tile's inputs anew
 constexpr unsigned kMostRows = 16;            // of a tile
-constexpr unsigned kVectorBytes = 16;         // the widest load
-constexpr unsigned kLoadsAtOnce = 4;          // of a thread that stages inputs: 16 registers
 constexpr unsigned kSharedBytes = 48 * 1024;  // of a block, on every GPU, without asking for more
-
-template <class T>
-struct alignas(kVectorBytes) Vector {
-  static constexpr unsigned kValues = kVectorBytes / sizeof(T);
-  T values[kValues];
-};
 
 /// One input of the block's rows.
 template <class T, unsigned kRows>

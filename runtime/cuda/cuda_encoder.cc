@@ -81,9 +81,6 @@ Status CudaEncoder<T>::set_up(const engine::EncoderCapacity& capacity) {
 
 template <class T>
 void CudaEncoder<T>::note_presence(const engine::TaskWeights& task) {
-  const auto rank_of = [](uint32_t value) {
-    return (value + kernels::cuda::kRankMultiple - 1) / kernels::cuda::kRankMultiple * kernels::cuda::kRankMultiple;
-  };
   for (uint32_t n = 0; n < base_.layers; ++n) {
     for (uint32_t i = 0; i < kLinearSites; ++i) {
       const engine::LinearOperators* own = task.layer[n].linear[i];
@@ -93,13 +90,13 @@ void CudaEncoder<T>::note_presence(const engine::TaskWeights& task) {
       at.sparse = at.sparse || own->sparse_column_start != nullptr;
       at.mask = at.mask || own->mask != nullptr;
       at.scale_input = at.scale_input || own->scale_input != nullptr;
-      most_rank_ = std::max(most_rank_, rank_of(own->rank));
+      most_rank_ = std::max(most_rank_, padded_rank(own->rank));
     }
     for (uint32_t i = 0; i < kSublayers; ++i) {
       const kernels::Bottleneck* adapter = task.layer[n].bottleneck[i];
       if (adapter == nullptr) continue;
       adapters_[n * kSublayers + i] = true;
-      most_inner_ = std::max(most_inner_, rank_of(adapter->inner));
+      most_inner_ = std::max(most_inner_, padded_rank(adapter->inner));
     }
   }
 }

@@ -2,13 +2,17 @@
 // outputs of the first FFN linear are activation(0), which the padded inputs of the second, whose weights are zero, ignore.
 #pragma once
 
+#include "kernels/cuda/task_operators.h"
 #include "runtime/engine/weights.h"
 
 namespace pets::cuda {
 
 inline constexpr uint32_t kFeatureMultiple = 16;
 
-constexpr uint32_t padded(uint32_t features) { return (features + kFeatureMultiple - 1) / kFeatureMultiple * kFeatureMultiple; }
+constexpr uint32_t round_up(uint32_t value, uint32_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+constexpr uint32_t padded(uint32_t features) { return round_up(features, kFeatureMultiple); }
+/// Of a low-rank operator's rank and a bottleneck's inner width.
+constexpr uint32_t padded_rank(uint32_t rank) { return round_up(rank, kernels::cuda::kRankMultiple); }
 
 struct LinearShape {
   uint32_t in = 0, out = 0;

@@ -17,7 +17,6 @@ using engine::LinearOperators;
 using engine::TaskWeights;
 
 constexpr size_t kAlignment = 64;  // tensor cores' tiles need 32
-constexpr uint32_t round_up(uint32_t value, uint32_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 /// Arrays of an image: where they are written, and where kernels will find them. Without an image it only counts.
 class Image {
@@ -95,7 +94,7 @@ TaskLinear linear_entry(Image& image, const engine::LinearWeights& base, const L
   if (from.scale_input != nullptr) to.scale_input = image.padded(from.scale_input, base.in, shape.in);
   if (from.scale_output != nullptr) to.scale_output = image.padded(from.scale_output, base.out, shape.out);
   if (from.rank != 0) {
-    to.rank = round_up(from.rank, kernels::cuda::kRankMultiple);
+    to.rank = padded_rank(from.rank);
     to.low_rank_a = image.factor<T>(from.low_rank_a, from.rank, base.in, to.rank, shape.in);
     to.low_rank_b = image.factor<T>(from.low_rank_b, base.out, from.rank, shape.out, to.rank);
   }
@@ -115,7 +114,7 @@ TaskLinear linear_entry(Image& image, const engine::LinearWeights& base, const L
 template <class T>
 TaskBottleneck bottleneck_entry(Image& image, uint32_t hidden, const kernels::Bottleneck& from) {
   TaskBottleneck to;
-  to.inner = round_up(from.inner, kernels::cuda::kRankMultiple);
+  to.inner = padded_rank(from.inner);
   to.down = image.factor<T>(from.down, from.inner, hidden, to.inner, hidden);
   to.up = image.factor<T>(from.up, hidden, from.inner, hidden, to.inner);
   to.options = from;
@@ -188,7 +187,7 @@ Status check_limits(const BaseWeights& base, const TaskWeights& task) {
     }
     for (const kernels::Bottleneck* adapter : task.layer[n].bottleneck) {
       if (adapter == nullptr) continue;
-      const size_t bytes = kernels::cuda::bottleneck_shared_bytes<T>(base.hidden, round_up(adapter->inner, kernels::cuda::kRankMultiple));
+      const size_t bytes = kernels::cuda::bottleneck_shared_bytes<T>(base.hidden, padded_rank(adapter->inner));
       if (bytes > kMostShared) {
         return Status::error(ErrorCode::kUnsupported,
                              "layer %u: a bottleneck of %u needs %zu bytes of a multiprocessor's shared memory, the cuda backend takes %zu",

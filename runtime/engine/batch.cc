@@ -21,14 +21,13 @@ void PackedBatch::lay_out(memory::Arena& arena, uint32_t tokens, uint32_t querie
 }
 
 void PackedBatch::append(const Sequence& sequence) {
-  sequences_[sequence_count_] = sequence;
-  sequences_[sequence_count_++].tokens = sequence.rows;
+  sequences_[sequence_count_++] = sequence;
   rows_ += sequence.rows;
 }
 
 void PackedBatch::group() {
   for (uint32_t i = 0; i < sequence_count_; ++i) {
-    keys_[i] = batch_order(*sequences_[i].task, sequences_[i].task_index) | i;
+    keys_[i] = batch_order(*sequences_[i].task) | i;
   }
   std::sort(keys_, keys_ + sequence_count_);
   uint32_t row = 0;

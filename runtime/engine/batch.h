@@ -16,10 +16,9 @@ namespace pets::engine {
 struct Sequence {
   uint32_t query = 0;  ///< index into the run's queries
   const Task* task = nullptr;
-  uint32_t task_index = 0;   ///< position of the task in its set
   uint32_t token_begin = 0;  ///< into the token buffer (input order)
   uint32_t first_row = 0;    ///< into the packed rows (task order)
-  uint32_t rows = 0;         ///< packed rows: its tokens, or only those that its head reads
+  uint32_t rows = 0;         ///< packed rows: its tokens and padding, or only those that its head reads
   uint32_t first_key = 0;    ///< the first of its tokens in the packed rows of all tokens, where keys and values stay
   uint32_t tokens = 0;
   bool truncated = false;
@@ -55,9 +54,9 @@ class PackedBatch {
   void lay_out(memory::Arena& arena, uint32_t tokens, uint32_t queries);
 
   void clear() { sequence_count_ = rows_ = 0; }
-  /// Appends a sequence in input order; the caller has made sure that it fits.
+  /// Appends a sequence in input order, its rows and tokens known; the caller has made sure that it fits.
   void append(const Sequence& sequence);
-  /// Sorts sequences by `task_index`, then by input order, assigns rows and builds the strip tables. Tasks with masks come last: strips
+  /// Sorts sequences by task, then by input order, assigns rows and builds the strip tables. Tasks with masks come last: strips
   /// whose rows all are masked need no dense chains, so at most one is computed both ways.
   void group();
   /// Keeps of every sequence only the rows that its head reads, from the last layer's queries on: the first one where the head pools the
@@ -95,7 +94,7 @@ class PackedBatch {
 template <typename Move>
 bool PackedBatch::keep_read_rows(const Move& move) {
   const auto read_rows = [](const Sequence& sequence) {
-    return sequence.task->weights.head.reads_first_row() ? std::min(sequence.rows, 1U) : sequence.rows;
+    return sequence.task->weights.head.reads_first_row() ? std::min(sequence.tokens, 1U) : sequence.tokens;
   };
   uint32_t kept = 0;
   for (const Sequence& sequence : sequences()) kept += read_rows(sequence);

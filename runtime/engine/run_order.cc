@@ -12,7 +12,7 @@ size_t RunOrder::open_window(const TaskSet& set, std::span<const Query> queries,
   const auto count = static_cast<uint32_t>(std::min<size_t>(rest, kWindow));
   for (uint32_t i = 0; i < count; ++i) {
     const std::optional<uint32_t> task = set.find(queries[first + i].task);
-    keys_[i] = (task ? batch_order(*set.tasks[*task], *task) : UINT64_MAX << 32) | i;
+    keys_[i] = (task ? batch_order(*set.tasks[*task]) : UINT64_MAX << 32) | i;
   }
   std::sort(keys_, keys_ + count);
   return count;

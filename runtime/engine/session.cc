@@ -6,14 +6,14 @@
 #include <optional>
 
 #include "runtime/engine/decode.h"
-#include "runtime/engine/model_impl.h"
-#include "runtime/engine/session_memory.h"
+#include "runtime/engine/query_encoder.h"
+#include "runtime/engine/session_impl.h"
 #include "runtime/platform/check.h"
-#include "runtime/platform/utf8.h"
 
 namespace pets {
 namespace {
 
+using engine::PreparedQuery;
 using engine::Sequence;
 using engine::Task;
 using engine::TaskSet;
@@ -21,115 +21,95 @@ using engine::TaskSet;
 /// Slots on a device for tasks that are added after a session was made.
 constexpr uint32_t kLaterTasks = 16;
 
-/// A string for a message, cut between two characters, so that a hostile name cannot fill it.
-struct Shown {
-  explicit Shown(std::string_view whole) {
-    const std::string_view start = utf8::prefix(whole, sizeof text - 1);
-    std::replace_copy(start.begin(), start.end(), text, '\0', '?');  // a 0 would end the message
+/// The queries of a run, read as they are taken.
+class QueryRun final : public engine::BatchSource {
+ public:
+  QueryRun(const Session::Impl& session, const engine::SessionMemory& memory, std::span<const Query> queries)
+      : session_(session), memory_(memory), queries_(queries) {}
+  void use(const TaskSet& set) { set_ = &set; }
+
+  size_t index(size_t position) const override { return memory_.order.query(position); }
+
+  Status read(size_t position, uint32_t token_begin, Sequence& sequence) override {
+    const Query& query = queries_[index(position)];
+    const std::optional<uint32_t> found = set_->find(query.task);
+    if (!found) return engine::unknown_task(query.task);
+    sequence.task = set_->tasks[*found].get();
+    PETS_RETURN_IF_ERROR(session_.check_limits(*sequence.task));
+    sequence.token_begin = token_begin;
+    const std::span<tokenizer::Token> room(memory_.tokens + token_begin, memory_.token_capacity - token_begin);
+    PETS_ASSIGN_OR_RETURN(const tokenizer::Encoding encoding,
+                          engine::encode_query(session_.internals, *sequence.task, query, room, memory_.tokenizer_scratch));
+    sequence.rows = sequence.tokens = encoding.count;
+    sequence.truncated = encoding.truncated;
+    return Status::ok();
   }
-  char text[129] = {};
+
+ private:
+  const Session::Impl& session_;
+  const engine::SessionMemory& memory_;
+  std::span<const Query> queries_;
+  const TaskSet* set_ = nullptr;
+};
+
+/// Queries that were read before.
+class PreparedRun final : public engine::BatchSource {
+ public:
+  PreparedRun(const Session::Impl& session, tokenizer::Token* tokens, std::span<const PreparedQuery> queries)
+      : session_(session), tokens_(tokens), queries_(queries) {}
+
+  size_t index(size_t position) const override { return position; }
+
+  Status read(size_t position, uint32_t token_begin, Sequence& sequence) override {
+    const PreparedQuery& query = queries_[position];
+    PETS_RETURN_IF_ERROR(session_.check_limits(*query.task));
+    sequence.task = query.task;
+    sequence.token_begin = token_begin;
+    sequence.tokens = static_cast<uint32_t>(query.tokens.size());
+    sequence.rows = std::max(sequence.tokens, query.padded_rows);
+    sequence.truncated = query.truncated;
+    if (sequence.rows > session_.internals.base.positions) {
+      return Status::error(ErrorCode::kInvalidArgument, "expected at most %u rows a query, found %u", session_.internals.base.positions,
+                           sequence.rows);
+    }
+    tokenizer::Token* const room = tokens_ + token_begin;
+    std::copy(query.tokens.begin(), query.tokens.end(), room);
+    std::fill(room + sequence.tokens, room + sequence.rows, tokenizer::Token{});
+    return Status::ok();
+  }
+
+ private:
+  const Session::Impl& session_;
+  tokenizer::Token* tokens_;
+  std::span<const PreparedQuery> queries_;
 };
 
 }  // namespace
 
-class Session::Impl {
- public:
-  Impl(std::shared_ptr<Model> owner, const engine::EncoderCapacity& planned)
-      : model(std::move(owner)), internals(model->impl()), capacity(planned), reader(internals.tasks) {}
-  ~Impl() { internals.session_bytes -= block.size(); }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
+Session::Impl::Impl(std::shared_ptr<Model> owner, const engine::EncoderCapacity& planned)
+    : model(std::move(owner)), internals(model->impl()), capacity(planned), reader(internals.tasks) {}
+Session::Impl::~Impl() { internals.session_bytes -= block.size(); }
 
-  Status run(std::span<const Query> queries, AnswerFn on_answer, void* context);
-
-  std::shared_ptr<Model> model;
-  Model::Impl& internals;
-  engine::EncoderCapacity capacity;
-  engine::TaskSetCell::Reader reader;
-  memory::Block block;
-  engine::SessionMemory memory;
-  std::unique_ptr<engine::DeviceEncoder> device;  // null: the encoder runs on the CPU
-  std::unique_ptr<ThreadPool> own_pool;
-  ThreadPool* pool = nullptr;
-
- private:
-  Status encode(const TaskSet& set, const Query& query, uint32_t token_begin, Sequence& sequence);
-  Status encode_ids(const Query& query, const Task& task, uint32_t token_begin, Sequence& sequence);
-  size_t fill_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end);
-  size_t run_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end);
-  Status encode_batch();
-  void deliver(size_t first, size_t count, AnswerFn on_answer, void* context);
-};
-
-Status Session::Impl::encode_ids(const Query& query, const Task& task, uint32_t token_begin, Sequence& sequence) {
-  const uint32_t vocabulary = internals.base.vocabulary;
-  if (query.ids.empty()) return Status::error(ErrorCode::kInvalidArgument, "ids: expected at least one token id, found none");
-  if (query.ids.size() > task.info.max_length) {
-    return Status::error(ErrorCode::kInvalidArgument, "ids: task '%s' takes at most %u token ids, found %zu", Shown(task.info.name).text,
-                         task.info.max_length, query.ids.size());
-  }
-  for (size_t i = 0; i < query.ids.size(); ++i) {
-    const int32_t id = query.ids[i];
-    if (id < 0 || static_cast<uint32_t>(id) >= vocabulary) {
-      return Status::error(ErrorCode::kInvalidArgument, "ids[%zu]: expected 0 to %u, found %" PRId32, i, vocabulary - 1, id);
-    }
-    memory.tokens[token_begin + i] = {id, 0, 0, 0, internals.has_tokenizer && internals.tokenizer.is_special(id)};
-  }
-  sequence.rows = static_cast<uint32_t>(query.ids.size());
-  return Status::ok();
+Status Session::Impl::check_limits(const Task& task) const {
+  if (task.limits.within(capacity.tasks)) return Status::ok();
+  return Status::error(ErrorCode::kResourceExhausted,
+                       "task '%s' was added after this session was made and needs more scratch than was planned (rank %u, bottleneck %u, "
+                       "outputs %u): make a new session",
+                       task.info.name.c_str(), task.limits.rank, task.limits.inner, task.info.outputs);
 }
 
-/// Tokens of one query at `token_begin` of the token buffer.
-Status Session::Impl::encode(const TaskSet& set, const Query& query, uint32_t token_begin, Sequence& sequence) {
-  const std::optional<uint32_t> index = set.find(query.task);
-  if (!index) return Status::error(ErrorCode::kNotFound, "unknown task '%s'", Shown(query.task).text);
-  const Task* task = set.tasks[*index].get();
-  if (!task->limits.within(capacity.tasks)) {
-    return Status::error(ErrorCode::kResourceExhausted,
-                         "task '%s' was added after this session was made and needs more scratch than was planned (rank %u, bottleneck %u, "
-                         "outputs %u): make a new session",
-                         task->info.name.c_str(), task->limits.rank, task->limits.inner, task->info.outputs);
-  }
-  sequence.task = task;
-  sequence.task_index = *index;
-  sequence.token_begin = token_begin;
-  if (query.has_ids) {
-    PETS_RETURN_IF_ERROR(encode_ids(query, *task, token_begin, sequence));
-  } else {
-    if (!internals.has_tokenizer) {
-      return Status::error(ErrorCode::kInvalidArgument, "this bundle holds no tokenizer: queries need token ids");
-    }
-    if (task->info.head == HeadType::kQuestionAnswering && !query.has_text_pair) {
-      return Status::error(ErrorCode::kInvalidArgument, "task '%s' answers questions: expected a text_pair with the context, found none",
-                           task->info.name.c_str());
-    }
-    if (query.has_text_pair && internals.base.token_types < 2) {
-      return Status::error(ErrorCode::kInvalidArgument, "text_pair: its tokens are of type 1, this base has %u token type",
-                           internals.base.token_types);
-    }
-    const std::span<tokenizer::Token> room(memory.tokens + token_begin, memory.token_capacity - token_begin);
-    PETS_ASSIGN_OR_RETURN(const tokenizer::Encoding encoding,
-                          internals.tokenizer.encode(query.text, query.text_pair, query.has_text_pair, task->info.max_length, room,
-                                                     memory.tokenizer_scratch));
-    sequence.rows = encoding.count;
-    sequence.truncated = encoding.truncated;
-  }
-  if (sequence.rows > capacity.tokens) {
-    return Status::error(ErrorCode::kResourceExhausted, "the query has %u tokens, a batch of this session holds %u (max_batch_tokens)",
-                         sequence.rows, capacity.tokens);
-  }
-  return Status::ok();
-}
-
-/// Takes queries from position `first` of the window on, until the batch is full or the window ends. Returns how many were taken, bad ones
-/// included.
-size_t Session::Impl::fill_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end) {
+/// Takes queries from position `first` on, until the batch is full or `end` is reached. Returns how many were taken, bad ones included.
+size_t Session::Impl::fill_batch(engine::BatchSource& source, size_t first, size_t end) {
   memory.batch.clear();
   size_t taken = 0;
   while (taken < capacity.queries && first + taken < end) {
     Sequence sequence;
     sequence.query = static_cast<uint32_t>(taken);
-    Status status = encode(set, queries[memory.order.query(first + taken)], memory.batch.rows(), sequence);
+    Status status = source.read(first + taken, memory.batch.rows(), sequence);
+    if (status.is_ok() && sequence.rows > capacity.tokens) {
+      status = Status::error(ErrorCode::kResourceExhausted, "the query has %u tokens, a batch of this session holds %u (max_batch_tokens)",
+                             sequence.rows, capacity.tokens);
+    }
     if (status.is_ok() && memory.batch.rows() + sequence.rows > capacity.tokens) break;
     if (status.is_ok()) memory.batch.append(sequence);
     ::new (&memory.query_status[taken]) Status(status);
@@ -138,7 +118,7 @@ size_t Session::Impl::fill_batch(const TaskSet& set, std::span<const Query> quer
   return taken;
 }
 
-void Session::Impl::deliver(size_t first, size_t count, AnswerFn on_answer, void* context) {
+void Session::Impl::deliver(const engine::BatchSource& source, size_t first, size_t count, AnswerFn on_answer, void* context) {
   const auto sequences = memory.batch.sequences();
   for (uint32_t i = 0; i < sequences.size(); ++i) memory.query_sequence[sequences[i].query] = i;
   for (size_t q = 0; q < count; ++q) {
@@ -159,7 +139,7 @@ void Session::Impl::deliver(size_t first, size_t count, AnswerFn on_answer, void
       answer.scores = {memory.scores, engine::probabilities(answer.task->head, answer.task->outputs, answer.logits, memory.scores)};
       if (answer.task->head == HeadType::kQuestionAnswering) answer.span = engine::best_span(answer.logits, tokens);
     }
-    on_answer(context, memory.order.query(first + q), answer);
+    on_answer(context, source.index(first + q), answer);
   }
 }
 
@@ -172,9 +152,9 @@ Status Session::Impl::encode_batch() {
 
 /// Fills a batch and computes its logits. Returns how many queries were taken. Where the tasks of a batch do not fit on the device
 /// together, or one of them cannot be there, a smaller one is taken.
-size_t Session::Impl::run_batch(const TaskSet& set, std::span<const Query> queries, size_t first, size_t end) {
+size_t Session::Impl::run_batch(engine::BatchSource& source, size_t first, size_t end) {
   for (size_t most = end - first;;) {
-    const size_t taken = fill_batch(set, queries, first, first + most);
+    const size_t taken = fill_batch(source, first, first + most);
     if (memory.batch.rows() == 0) return taken;
     const Status status = encode_batch();
     if (status.is_ok()) {
@@ -191,12 +171,14 @@ size_t Session::Impl::run_batch(const TaskSet& set, std::span<const Query> queri
 }
 
 Status Session::Impl::run(std::span<const Query> queries, AnswerFn on_answer, void* context) {
+  QueryRun source(*this, memory, queries);
   size_t window = 0, next = 0;  // queries of the window, position in it
   for (size_t begin = 0; begin < queries.size();) {
     const TaskSet* set = reader.acquire();
+    source.use(*set);
     if (next == 0) window = memory.order.open_window(*set, queries, begin);
-    const size_t taken = run_batch(*set, queries, next, window);
-    deliver(next, taken, on_answer, context);
+    const size_t taken = run_batch(source, next, window);
+    deliver(source, next, taken, on_answer, context);
     next += taken;
     if (next == window) {
       begin += window;
@@ -205,6 +187,15 @@ Status Session::Impl::run(std::span<const Query> queries, AnswerFn on_answer, vo
     set->release();
   }
   return Status::ok();
+}
+
+void Session::Impl::run_prepared(std::span<const PreparedQuery> queries, AnswerFn on_answer, void* context) {
+  PreparedRun source(*this, memory.tokens, queries);
+  for (size_t next = 0; next < queries.size();) {
+    const size_t taken = run_batch(source, next, queries.size());
+    deliver(source, next, taken, on_answer, context);
+    next += taken;
+  }
 }
 
 Session::Session(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

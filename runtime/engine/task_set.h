@@ -76,10 +76,9 @@ struct TaskSet {
   void release() const;
 };
 
-/// Sorts tasks as a batch does, those with masks last: a key whose lower 32 bits are free.
-inline uint64_t batch_order(const Task& task, uint32_t index) {
-  return (task.weights.masked ? uint64_t{1} << 63 : 0) | uint64_t{index} << 32;
-}
+/// Sorts tasks as a batch does, in the order in which they were loaded, those with masks last: a key whose lower 32 bits are free. (Two
+/// tasks with 2^31 others loaded between them would have one key; their rows would lie in turns, each still with its own task.)
+inline uint64_t batch_order(const Task& task) { return (task.weights.masked ? uint64_t{1} << 63 : 0) | (task.id & 0x7FFFFFFF) << 32; }
 
 /// The current set. Readers take it without a lock: a reader announces in its own slot which set it is about to count itself into (a
 /// hazard pointer, Michael 2004); a writer that has replaced a set waits until no slot announces the old one, then drops it.

@@ -33,9 +33,8 @@ struct Packed {
     Sequence sequence;
     sequence.query = static_cast<uint32_t>(batch.sequences().size());
     sequence.task = &tasks[task];
-    sequence.task_index = task;
     sequence.token_begin = batch.rows();
-    sequence.rows = rows;
+    sequence.rows = sequence.tokens = rows;
     batch.append(sequence);
   }
 
@@ -74,7 +73,7 @@ TEST(PackedBatch, TasksAreTogetherAndThoseWithMasksLast) {
   for (const uint32_t task : {5U, 2U, 0U, 1U, 3U, 2U, 0U}) packed.append(task, 7 + task);
   packed.batch.group();
   std::vector<uint32_t> order;
-  for (const Sequence& sequence : packed.batch.sequences()) order.push_back(sequence.task_index);
+  for (const Sequence& sequence : packed.batch.sequences()) order.push_back(static_cast<uint32_t>(sequence.task - packed.tasks.data()));
   EXPECT_EQ(order, (std::vector<uint32_t>{0, 0, 3, 5, 1, 2, 2}));
   packed.check_tables();
 }

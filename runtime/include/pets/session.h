@@ -39,8 +39,10 @@ class Session {
   uint64_t arena_bytes() const noexcept;
   uint32_t threads() const noexcept;
 
- private:
   class Impl;
+  Impl& impl() const noexcept { return *impl_; }
+
+ private:
   explicit Session(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };

@@ -31,6 +31,21 @@ enum class HeadType : uint8_t {
 /// "sequence-classification", ...: the names that manifests use.
 std::string_view head_type_name(HeadType type) noexcept;
 
+/// How a server cuts waiting queries into batches. All but kPacked are of the PetS paper (USENIX ATC 2022) and there to be compared with:
+/// they pad every query of a batch to the longest.
+enum class Strategy : uint8_t {
+  kPacked = 0,       ///< no padding, as many rows as run at the best rate, deadlines and priorities, tasks kept together
+  kCoordinated = 1,  ///< within tasks, then across tasks, by two dynamic programmes
+  kAlpha = 2,        ///< across tasks by length
+  kBeta = 3,         ///< within tasks
+  kFixed = 4         ///< so many queries in the order of arrival
+};
+
+/// "packed", ...: the names that the command lines use.
+std::string_view strategy_name(Strategy strategy) noexcept;
+/// The strategy of that name; false where there is none.
+bool parse_strategy(std::string_view name, Strategy* strategy) noexcept;
+
 struct ModelOptions {
   Backend backend = Backend::kCpu;
   /// Copies the bundle into memory instead of mapping it: immune to a file that is truncated underneath, at the price of its size.

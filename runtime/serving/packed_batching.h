@@ -1,0 +1,67 @@
+// Our strategy: packed batches, a budget of rows from the cost model, deadlines and priorities.
+#pragma once
+
+#include <vector>
+
+#include "runtime/serving/batching.h"
+
+namespace pets::serving {
+
+/// Batches without padding cost what their rows cost, so lengths need no sorting; what is left to gain is that a task's queries share a
+/// batch (its operators' fixed cost is paid once) and that batches are large enough to run at the best rate and no larger: a smaller batch
+/// is answered sooner.
+///
+/// Budget: the fewest rows whose alpha a row is within 1 % of the best (CostModel::best_rows), at most the limit.
+///
+/// Urgency: every query has a virtual deadline
+///
+///     v = min(deadline, arrival + patience) - priority * patience
+///
+/// It is pressing when v lies less than two full batches ahead: left for the batch after next it would be late. As arrival + patience is
+/// finite, every query becomes pressing and then the most pressing of all, whatever comes behind it (unless that has a higher priority,
+/// which is worth `patience` a step): no task starves.
+///
+/// Order: pressing queries by v; then task after task, the task of the most urgent query first, each with all its queries.
+///
+/// Cuts: over the first queries of that order, as many as make four budgets (a window), with lexicographically ordered costs
+///
+///     f[0] = (0, 0),   f[i] = min over j < i, rows(j, i) <= budget of (late(j, i), 0) + f[j] + (0, c(j, i))
+///
+/// where c is alpha + beta of one packed batch of queries j .. i-1 and late counts those among them whose deadline is before its end,
+/// now + seconds(f[i]); who cannot be in time even alone is not counted. Where the window is not the whole queue, the last batch may stay
+/// open: its rows cost the best rate. Only the first batch is run before the strategy is asked again.
+///
+/// Complexity: O(n log n) for the order, O(queries of a window * queries of a batch) for the cuts.
+/// Not optimal: the order is fixed before the cuts; f minimizes lateness at each prefix by the fewest late, then the least time, and a
+/// prefix that is late once more but faster could be better in the end; the model is not exact.
+class PackedBatching final : public BatchingStrategy {
+ public:
+  explicit PackedBatching(const BatchingOptions& options);
+  void plan(std::span<const Item> items, Nanoseconds now, const CostModel& costs, Schedule& schedule) override;
+  bool replans() const override { return true; }
+
+ private:
+  struct State {
+    uint32_t late = 0;
+    double seconds = 0;
+    uint32_t from = 0;
+  };
+  Nanoseconds virtual_deadline(const Item& item) const;
+  /// Fills order_ with indices into the items.
+  void order(std::span<const Item> items, Nanoseconds pressing_before);
+  /// Queries of order_ that are cut now.
+  uint32_t window(std::span<const Item> items) const;
+  uint32_t late(std::span<const Item> items, uint32_t begin, uint32_t end, Nanoseconds now, double seconds, const CostModel& costs) const;
+
+  BatchingOptions options_;
+  uint32_t budget_ = 0;      // rows
+  double full_seconds_ = 0;  // of a full batch of the shared operators
+  Nanoseconds patience_ = 0;
+  std::vector<Nanoseconds> virtual_deadline_;  // by item
+  std::vector<Nanoseconds> task_deadline_;     // by item: the least of its task's
+  std::vector<uint32_t> by_task_, order_;
+  std::vector<State> states_;
+  std::vector<uint32_t> cuts_;
+};
+
+}  // namespace pets::serving

@@ -36,6 +36,14 @@ Shown::Shown(std::string_view whole) {
 
 Status unknown_task(std::string_view name) { return Status::error(ErrorCode::kNotFound, "unknown task '%s'", Shown(name).text); }
 
+Status check_limits(const Task& task, const EncoderCapacity& capacity) {
+  if (task.limits.within(capacity.tasks)) return Status::ok();
+  return Status::error(ErrorCode::kResourceExhausted,
+                       "task '%s' was added after this session was made and needs more scratch than was planned (rank %u, bottleneck %u, "
+                       "outputs %u): make a new session",
+                       task.info.name.c_str(), task.limits.rank, task.limits.inner, task.info.outputs);
+}
+
 Result<tokenizer::Encoding> encode_query(const Model::Impl& model, const Task& task, const Query& query, std::span<tokenizer::Token> room,
                                          std::span<std::byte> scratch) {
   if (query.has_ids) return encode_ids(model, task, query.ids, room);

@@ -21,6 +21,9 @@ struct Shown {
 /// The error of a query whose task is not there.
 Status unknown_task(std::string_view name);
 
+/// An error where the task needs more scratch than a session of this capacity has.
+Status check_limits(const Task& task, const EncoderCapacity& capacity);
+
 /// Tokens of one query of `task`. `room` holds at least the task's max_length tokens, `scratch` the tokenizer's scratch_bytes. Errors:
 /// no or too many ids, ids beyond the vocabulary, invalid UTF-8, a text where there is no tokenizer, a question without a context.
 /// Thread-safe, does not allocate.

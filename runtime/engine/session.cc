@@ -90,13 +90,7 @@ Session::Impl::Impl(std::shared_ptr<Model> owner, const engine::EncoderCapacity&
     : model(std::move(owner)), internals(model->impl()), capacity(planned), reader(internals.tasks) {}
 Session::Impl::~Impl() { internals.session_bytes -= block.size(); }
 
-Status Session::Impl::check_limits(const Task& task) const {
-  if (task.limits.within(capacity.tasks)) return Status::ok();
-  return Status::error(ErrorCode::kResourceExhausted,
-                       "task '%s' was added after this session was made and needs more scratch than was planned (rank %u, bottleneck %u, "
-                       "outputs %u): make a new session",
-                       task.info.name.c_str(), task.limits.rank, task.limits.inner, task.info.outputs);
-}
+Status Session::Impl::check_limits(const Task& task) const { return engine::check_limits(task, capacity); }
 
 /// Takes queries from position `first` on, until the batch is full or `end` is reached. Returns how many were taken, bad ones included.
 size_t Session::Impl::fill_batch(engine::BatchSource& source, size_t first, size_t end) {

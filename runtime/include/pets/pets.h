@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pets/model.h"        // IWYU pragma: export
+#include "pets/server.h"       // IWYU pragma: export
 #include "pets/session.h"      // IWYU pragma: export
 #include "pets/status.h"       // IWYU pragma: export
 #include "pets/thread_pool.h"  // IWYU pragma: export

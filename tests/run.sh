@@ -28,7 +28,7 @@ stages=(
   "tidy     240  clang-tidy over everything that is not a test"
 )
 # target, executions at least, seconds at most, bytes of the longest input
-fuzzers=("bundle 30000 25 65536" "safetensors 60000 20 8192" "tokenizer 30000 25 4096" "json_lines 60000 20 4096")
+fuzzers=("bundle 30000 25 65536" "safetensors 60000 20 8192" "tokenizer 30000 25 4096" "json_lines 60000 20 4096" "latency_table 60000 20 4096")
 minimum_parser_coverage=90
 
 passed=0

@@ -9,6 +9,7 @@
 #include "pets/server.h"
 #include "runtime/engine/task_set.h"
 #include "runtime/serving/batching.h"
+#include "runtime/serving/metrics.h"
 #include "runtime/tokenizer/token.h"
 
 namespace pets::serving {
@@ -28,9 +29,9 @@ struct Slot {
   Nanoseconds arrival = 0;
   Nanoseconds deadline = kNoDeadline;
   int32_t priority = 0;
-  // Of a group's first one:
-  uint32_t first_page = kNoSlot;
   uint32_t tokens = 0;
+  TaskMetrics* metrics = nullptr;  ///< null: nothing is counted
+  uint32_t first_page = kNoSlot;   ///< of the tokens, of a group's first one
 };
 
 /// Does not allocate after it was made. Not thread-safe.

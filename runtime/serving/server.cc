@@ -9,6 +9,7 @@
 #include "runtime/platform/processors.h"
 #include "runtime/serving/fit.h"
 #include "runtime/serving/latency_table.h"
+#include "runtime/serving/prometheus.h"
 #include "runtime/serving/server_impl.h"
 
 namespace pets {
@@ -20,18 +21,20 @@ uint64_t serving::ServerSizes::bytes() const {
   // A scheduler's item is held by a handful of arrays, a strategy's included.
   constexpr uint64_t kSchedulerBytes = 3 * sizeof(serving::Item) + 16 * sizeof(uint64_t);
   return QueryQueue::bytes(slots, queued_tokens) + staged_tokens * sizeof(tokenizer::Token) +
-         slots * (kSchedulerBytes + sizeof(engine::PreparedQuery) + sizeof(uint32_t)) +
+         slots * (kSchedulerBytes + sizeof(engine::PreparedQuery) + sizeof(uint32_t) + sizeof(void*)) + counters +
          (desks + 1) * (query_tokens * sizeof(tokenizer::Token) + desk_scratch);
 }
 
 Server::Impl::Impl(std::shared_ptr<Model> model, const ServerOptions& options, const ServerSizes& sizes,
-                   std::unique_ptr<serving::BatchRunner> runner, const engine::EncoderCapacity& capacity, serving::CostModel costs)
+                   std::unique_ptr<serving::BatchRunner> runner, const engine::EncoderCapacity& capacity, serving::CostModel costs,
+                   serving::Records records)
     : model_(std::move(model)),
       internals_(model_->impl()),
       options_(options),
       sizes_(sizes),
       runner_(std::move(runner)),
       capacity_(capacity),
+      records_(std::move(records)),
       queue_(sizes.slots, sizes.queued_tokens),
       scheduler_(options.strategy,
                  {{capacity.tokens, capacity.queries}, sizes.slots, options.fixed_batch_queries, 1.0, options.patience_seconds},
@@ -39,6 +42,7 @@ Server::Impl::Impl(std::shared_ptr<Model> model, const ServerOptions& options, c
       staged_tokens_(sizes.staged_tokens) {
   prepared_.reserve(sizes.slots);
   running_.reserve(sizes.slots);
+  batch_tasks_.reserve(sizes.slots);
   free_desks_.reserve(sizes.desks);
   const auto make_desk = [&] { return std::make_unique<serving::Desk>(internals_.tasks, sizes.query_tokens, sizes.desk_scratch); };
   worker_desk_ = make_desk();
@@ -127,6 +131,8 @@ ServerSizes sizes_of(const ServerOptions& options, const Session::Impl& session)
   sizes.queued_tokens = static_cast<uint32_t>(std::max<uint64_t>(std::min<uint64_t>(tokens, UINT32_MAX / 2), sizes.query_tokens));
   sizes.staged_tokens = std::max(session.capacity.tokens, sizes.query_tokens);
   sizes.desks = std::min(usable_processors() + 1, 16U);
+  sizes.counters = options.metrics_tasks != 0 ? serving::Metrics::bytes_needed(options.metrics_tasks) : 0;
+  sizes.counters += uint64_t{options.trace_batches} * 64;
   sizes.arena = session.block.size();
   sizes.desk_scratch = model.has_tokenizer ? model.tokenizer.scratch_bytes() : 0;
   return sizes;
@@ -144,6 +150,11 @@ Result<std::unique_ptr<Server>> Server::create(std::shared_ptr<Model> model, con
     const Session::Impl& session = runner->session().impl();
     const engine::EncoderCapacity capacity = session.capacity;
     const ServerSizes sizes = sizes_of(own, session);
+    PETS_ASSIGN_OR_RETURN(serving::BatchTrace trace, serving::BatchTrace::create(own.trace_batches));
+    serving::Records records{nullptr, std::move(trace)};
+    if (own.metrics_tasks != 0) {
+      PETS_ASSIGN_OR_RETURN(records.metrics, serving::Metrics::create(own.metrics_tasks));
+    }
     Model::Impl& internals = model->impl();
     const uint64_t limit = internals.options.memory_limit, needed = internals.used_bytes() + sizes.bytes();
     if (limit != 0 && needed > limit) {
@@ -153,7 +164,7 @@ Result<std::unique_ptr<Server>> Server::create(std::shared_ptr<Model> model, con
                            needed, sizes.bytes(), limit);
     }
     PETS_ASSIGN_OR_RETURN(serving::CostModel costs, make_costs(own, runner->session()));
-    auto impl = std::make_unique<Impl>(std::move(model), own, sizes, std::move(runner), capacity, std::move(costs));
+    auto impl = std::make_unique<Impl>(std::move(model), own, sizes, std::move(runner), capacity, std::move(costs), std::move(records));
     impl->start();
     return std::unique_ptr<Server>(new Server(std::move(impl)));
   } catch (const std::bad_alloc&) {
@@ -205,6 +216,15 @@ std::future<OwnedAnswer> Server::submit(const Query& query, const SubmitOptions&
 bool Server::cancel(QueryId id) noexcept { return impl_->cancel(id); }
 Status Server::drain() noexcept { return impl_->drain(); }
 Status Server::stop(bool finish) noexcept { return impl_->stop(finish); }
+MetricsSnapshot Server::metrics() const {
+  const serving::Metrics* metrics = impl_->records().metrics.get();
+  return metrics == nullptr ? MetricsSnapshot() : metrics->snapshot();
+}
+std::string Server::metrics_text() const {
+  const serving::Metrics* metrics = impl_->records().metrics.get();
+  return metrics == nullptr ? std::string() : serving::prometheus_text(*metrics);
+}
+std::string Server::trace_json() const { return serving::chrome_trace(impl_->records().trace.records()); }
 Model& Server::model() const noexcept { return impl_->model(); }
 uint64_t Server::bytes() const noexcept { return impl_->bytes(); }
 uint32_t Server::queued() const noexcept { return impl_->queued(); }

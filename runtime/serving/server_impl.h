@@ -11,6 +11,8 @@
 #include "pets/server.h"
 #include "runtime/engine/session_impl.h"
 #include "runtime/serving/batch_runner.h"
+#include "runtime/serving/batch_trace.h"
+#include "runtime/serving/metrics.h"
 #include "runtime/serving/query_queue.h"
 #include "runtime/serving/scheduler.h"
 
@@ -31,6 +33,12 @@ struct Desk {
   std::vector<std::byte> scratch;
 };
 
+/// What a server notes of what it does. Null, or empty: nothing.
+struct Records {
+  std::unique_ptr<Metrics> metrics;
+  BatchTrace trace;
+};
+
 /// How large a server's parts are.
 struct ServerSizes {
   uint32_t slots = 0, queued_tokens = 0;
@@ -38,7 +46,8 @@ struct ServerSizes {
   uint32_t staged_tokens = 0;  ///< of a batch
   uint32_t desks = 0;
   std::size_t desk_scratch = 0;
-  uint64_t arena = 0;  ///< of the session
+  uint64_t counters = 0;  ///< bytes of metrics and trace
+  uint64_t arena = 0;     ///< of the session
 
   /// Without the session's.
   uint64_t bytes() const;
@@ -49,7 +58,8 @@ struct ServerSizes {
 class Server::Impl {
  public:
   Impl(std::shared_ptr<Model> model, const ServerOptions& options, const serving::ServerSizes& sizes,
-       std::unique_ptr<serving::BatchRunner> runner, const engine::EncoderCapacity& capacity, serving::CostModel costs);
+       std::unique_ptr<serving::BatchRunner> runner, const engine::EncoderCapacity& capacity, serving::CostModel costs,
+       serving::Records records);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -61,6 +71,7 @@ class Server::Impl {
   Status drain();
   Status stop(bool finish);
   uint32_t queued() const;
+  const serving::Records& records() const { return records_; }
 
   Model& model() const { return *model_; }
   uint64_t bytes() const { return sizes_.bytes() + sizes_.arena; }
@@ -91,6 +102,8 @@ class Server::Impl {
   void stage(const serving::Scheduler::Batch& batch);
   void deliver(std::size_t index, const Answer& answer);
   void recover(Lock& lock);
+  void count_refusal(const Submission& submission, std::size_t part);
+  void record(const serving::Scheduler::Batch& batch, serving::Nanoseconds start, serving::Nanoseconds end);
   /// Runs a callback; without the lock.
   void call(const serving::Slot& slot, const Answer& answer) const;
   /// Whether this thread is in a callback of this server.
@@ -106,6 +119,7 @@ class Server::Impl {
   const serving::ServerSizes sizes_;
   const std::unique_ptr<serving::BatchRunner> runner_;
   const engine::EncoderCapacity capacity_;  // of the runner's session
+  serving::Records records_;
 
   mutable std::mutex mutex_;
   std::condition_variable work_;  // something waits, or the server stops
@@ -128,6 +142,9 @@ class Server::Impl {
   std::vector<tokenizer::Token> staged_tokens_;
   std::vector<engine::PreparedQuery> prepared_;
   std::vector<uint32_t> running_;  // slots, by index of the prepared query
+  std::vector<const engine::Task*> batch_tasks_;
+  serving::Nanoseconds batch_start_ = 0;
+  uint32_t left_waiting_ = 0;  // when the batch was taken
   bool batch_failed_ = false;
   uint32_t restarts_ = 0;  // without a good batch since
 

@@ -55,6 +55,17 @@ Nanoseconds to_deadline(std::chrono::steady_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
 
+serving::Outcome outcome_of(const Status& status) {
+  switch (status.code()) {
+    case ErrorCode::kCancelled:
+      return serving::Outcome::kCancelled;
+    case ErrorCode::kDeadlineExceeded:
+      return serving::Outcome::kDeadlineMissed;
+    default:
+      return serving::Outcome::kFailed;
+  }
+}
+
 Status too_late() { return Status::error(ErrorCode::kDeadlineExceeded, "the query's deadline passed before it ran"); }
 
 }  // namespace
@@ -144,6 +155,9 @@ bool Server::Impl::withdraw(QueryId submission, const Status& status, Lock& lock
     Answer answer;
     answer.status = status;
     lock.unlock();
+    if (taken.metrics != nullptr) {
+      records_.metrics->on_answer(*taken.metrics, outcome_of(status), static_cast<uint64_t>(serving::now() - taken.arrival), 0, 0);
+    }
     call(taken, answer);
     lock.lock();
     if (--unanswered_ == 0) idle_.notify_all();
@@ -205,6 +219,11 @@ Status Server::Impl::enqueue_group(Submission& submission, std::size_t first, st
     }
     last = index;
     item.rows += own_rows(*task, item.length);
+    if (records_.metrics != nullptr) {
+      slot.metrics = &records_.metrics->task(task->info.name);
+      records_.metrics->on_submit(*slot.metrics);
+    }
+    slot.tokens = submission.encoding.count;
     slot.task = std::move(task);
     slot.on_answer = submission.on_answer;
     slot.context = submission.context;
@@ -222,6 +241,12 @@ Status Server::Impl::enqueue_group(Submission& submission, std::size_t first, st
   scheduler_.add(item);
   if (worker_sleeps_) work_.notify_one();
   return Status::ok();
+}
+
+void Server::Impl::count_refusal(const Submission& submission, std::size_t part) {
+  if (records_.metrics == nullptr) return;
+  const auto task = submission.task(part);
+  records_.metrics->on_refuse(task ? records_.metrics->task((*task)->info.name) : records_.metrics->other());
 }
 
 Status Server::Impl::accept(Submission& submission, std::size_t part) {
@@ -261,6 +286,7 @@ Result<QueryId> Server::Impl::submit(std::span<const std::string_view> tasks, co
     if (submission.done[part]) continue;
     const Status status = accept(submission, part);
     if (status) continue;
+    count_refusal(submission, part);
     if (tasks.size() == 1) return status;
     if (submission.id == 0) {
       const Lock lock(mutex_);

@@ -1,4 +1,5 @@
 // The worker's half of a server: takes batches from the scheduler and runs them.
+#include <algorithm>
 #include <utility>
 
 #include "runtime/serving/server_impl.h"
@@ -71,6 +72,7 @@ void Server::Impl::refuse_all(const Status& status, Lock& lock) {
 void Server::Impl::stage(const serving::Scheduler::Batch& batch) {
   prepared_.clear();
   running_.clear();
+  batch_tasks_.clear();
   tokenizer::Token* tokens = staged_tokens_.data();
   for (const uint32_t first : batch.slots) {
     Slot& leader = queue_[first];
@@ -82,6 +84,7 @@ void Server::Impl::stage(const serving::Scheduler::Batch& batch) {
       slot.waiting = false;
       prepared_.push_back({slot.task.get(), staged, batch.padded_length, slot.truncated, index != first});
       running_.push_back(index);
+      batch_tasks_.push_back(slot.task.get());
     }
   }
 }
@@ -90,16 +93,35 @@ void Server::Impl::run_batch(const serving::Scheduler::Batch& batch, Lock& lock)
   stage(batch);
   if (blocked_ != 0) room_.notify_all();
   batch_failed_ = false;
+  left_waiting_ = static_cast<uint32_t>(scheduler_.waiting().size());
   lock.unlock();
-  const Nanoseconds start = serving::now();
+  batch_start_ = serving::now();
   runner_->run(
       prepared_, [](void* self, std::size_t index, const Answer& answer) { static_cast<Impl*>(self)->deliver(index, answer); }, this);
-  const Nanoseconds end = serving::now();
+  const Nanoseconds start = batch_start_, end = serving::now();
+  record(batch, start, end);
   lock.lock();
   if (!batch_failed_) {
     restarts_ = 0;
     scheduler_.finished(batch, static_cast<double>(end - start) * 1e-9);
   }
+}
+
+void Server::Impl::record(const serving::Scheduler::Batch& batch, Nanoseconds start, Nanoseconds end) {
+  if (records_.metrics == nullptr && records_.trace.capacity() == 0) return;
+  std::sort(batch_tasks_.begin(), batch_tasks_.end());  // addresses only: the tasks may be gone
+  serving::BatchRecord record;
+  record.start_ns = static_cast<uint64_t>(start);
+  record.end_ns = static_cast<uint64_t>(end);
+  record.queries = static_cast<uint32_t>(prepared_.size());
+  record.rows = batch.rows;
+  record.padded_rows = batch.rows - std::min(batch.own_rows, batch.rows);
+  record.tasks = static_cast<uint32_t>(std::unique(batch_tasks_.begin(), batch_tasks_.end()) - batch_tasks_.begin());
+  record.queue_length = left_waiting_;
+  record.predicted_seconds = batch.predicted_seconds;
+  record.pet_seconds = batch.pet_seconds;
+  if (records_.metrics != nullptr) records_.metrics->on_batch(record);
+  records_.trace.record(record);
 }
 
 void Server::Impl::deliver(std::size_t index, const Answer& answer) {
@@ -110,6 +132,11 @@ void Server::Impl::deliver(std::size_t index, const Answer& answer) {
   if (blocked_ != 0) room_.notify_all();
   lock.unlock();
   if (answer.status.code() == ErrorCode::kInternal) batch_failed_ = true;
+  if (slot.metrics != nullptr) {
+    records_.metrics->on_answer(*slot.metrics, answer.status ? serving::Outcome::kAnswered : serving::Outcome::kFailed,
+                                static_cast<uint64_t>(batch_start_ - slot.arrival), static_cast<uint64_t>(serving::now() - slot.arrival),
+                                slot.tokens);
+  }
   call(slot, answer);
   lock.lock();
   if (--unanswered_ == 0) idle_.notify_all();

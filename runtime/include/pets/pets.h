@@ -1,6 +1,7 @@
 // The whole public API of libpets.
 #pragma once
 
+#include "pets/metrics.h"      // IWYU pragma: export
 #include "pets/model.h"        // IWYU pragma: export
 #include "pets/server.h"       // IWYU pragma: export
 #include "pets/session.h"      // IWYU pragma: export

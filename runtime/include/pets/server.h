@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "pets/metrics.h"
 #include "pets/model.h"
 #include "pets/types.h"
 
@@ -38,6 +39,9 @@ struct ServerOptions {
   uint32_t fixed_batch_queries = 32;  ///< of Strategy::kFixed
   /// Strategy::kPacked: after how long a query without a deadline goes first, and what one step of priority is worth; 0: ten full batches.
   double patience_seconds = 0;
+  /// Tasks that are counted one by one (27 KiB each, touched when the task is first seen), those beyond together; 0: nothing is counted.
+  uint32_t metrics_tasks = 0;
+  uint32_t trace_batches = 0;  ///< batches that `trace_json` shows, 64 bytes each
 };
 
 struct SubmitOptions {
@@ -115,8 +119,15 @@ class Server {
   /// a callback.
   Status stop(bool finish = true) noexcept;
 
+  /// What it counted so far; zeros without ServerOptions::metrics_tasks. These three allocate what they return.
+  MetricsSnapshot metrics() const;
+  /// The same in Prometheus' text format 0.0.4; empty without ServerOptions::metrics_tasks.
+  std::string metrics_text() const;
+  /// The last batches as a timeline in Chrome's trace format (chrome://tracing, ui.perfetto.dev).
+  std::string trace_json() const;
+
   Model& model() const noexcept;
-  /// Of the queue and the session's arena: allocated when the server was made.
+  /// Of the queue, the counters and the session's arena: allocated when the server was made.
   uint64_t bytes() const noexcept;
   /// Queries that wait.
   uint32_t queued() const noexcept;

@@ -31,6 +31,7 @@ struct BatchRecord {
 class BatchTrace {
  public:
   static constexpr uint32_t kMaxCapacity = 1U << 20;
+  static constexpr uint64_t kRecordBytes = 64;
 
   /// 64 bytes a record, allocated here and nowhere else; capacity 0: off, nothing is kept and nothing is allocated. Errors: a capacity over
   /// kMaxCapacity, no memory.
@@ -38,7 +39,7 @@ class BatchTrace {
   BatchTrace(BatchTrace&& other) noexcept;  ///< while no thread uses it
 
   uint32_t capacity() const noexcept { return capacity_; }
-  uint64_t bytes() const noexcept { return capacity_ * sizeof(Entry); }
+  uint64_t bytes() const noexcept { return capacity_ * kRecordBytes; }
 
   /// Overwrites the oldest record where the ring is full. Wait-free.
   void record(const BatchRecord& record) noexcept;
@@ -53,6 +54,7 @@ class BatchTrace {
     std::atomic<uint64_t> version{0};
     std::array<std::atomic<uint64_t>, kWords> words{};
   };
+  static_assert(sizeof(Entry) == kRecordBytes);
 
   BatchTrace() = default;
   std::unique_ptr<Entry[]> entries_;

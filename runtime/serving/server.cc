@@ -5,6 +5,7 @@
 #include <new>
 #include <system_error>
 
+#include "runtime/engine/plan.h"
 #include "runtime/platform/check.h"
 #include "runtime/platform/processors.h"
 #include "runtime/serving/fit.h"
@@ -113,7 +114,8 @@ Status check_options(const ServerOptions& options) {
 
 Result<serving::CostModel> make_costs(const ServerOptions& options, Session& session) {
   if (options.latency_table.empty()) {
-    const serving::LatencyTable fitted = serving::fit_at_load(session.impl(), options.fit_seconds);
+    const serving::LatencyTable fitted =
+        options.fit_seconds == 0 ? serving::nominal_table(session.impl()) : serving::fit_at_load(session.impl(), options.fit_seconds);
     return serving::CostModel(fitted.alpha, fitted.beta);
   }
   PETS_ASSIGN_OR_RETURN(const serving::LatencyTable table, serving::read_latency_table(options.latency_table.c_str()));
@@ -121,39 +123,59 @@ Result<serving::CostModel> make_costs(const ServerOptions& options, Session& ses
   return serving::CostModel(table.alpha, table.beta);
 }
 
-ServerSizes sizes_of(const ServerOptions& options, const Session::Impl& session) {
+ServerSizes sizes_of(const ServerOptions& options, uint32_t positions, const engine::EncoderCapacity& capacity, size_t tokenizer_scratch,
+                     uint64_t arena) {
   constexpr uint64_t kTokensAQuery = 64;
-  const Model::Impl& model = session.internals;
   ServerSizes sizes;
   sizes.slots = options.max_queued;
-  sizes.query_tokens = model.base.positions;
+  sizes.query_tokens = positions;
   const uint64_t tokens = options.max_queued_tokens != 0 ? options.max_queued_tokens : kTokensAQuery * options.max_queued;
-  sizes.queued_tokens = static_cast<uint32_t>(std::max<uint64_t>(std::min<uint64_t>(tokens, UINT32_MAX / 2), sizes.query_tokens));
-  sizes.staged_tokens = std::max(session.capacity.tokens, sizes.query_tokens);
+  sizes.queued_tokens = static_cast<uint32_t>(std::max<uint64_t>(tokens, positions));
+  sizes.staged_tokens = std::max(capacity.tokens, positions);
   sizes.desks = std::min(usable_processors() + 1, 16U);
+  sizes.desk_scratch = tokenizer_scratch;
   sizes.counters = options.metrics_tasks != 0 ? serving::Metrics::bytes_needed(options.metrics_tasks) : 0;
-  sizes.counters += uint64_t{options.trace_batches} * 64;
-  sizes.arena = session.block.size();
-  sizes.desk_scratch = model.has_tokenizer ? model.tokenizer.scratch_bytes() : 0;
+  sizes.counters += options.trace_batches * serving::BatchTrace::kRecordBytes;
+  sizes.arena = arena;
   return sizes;
 }
 
+/// The strategy orders.
+SessionOptions session_options(const ServerOptions& options) {
+  SessionOptions session = options.session;
+  session.any_order = false;
+  return session;
+}
+
 }  // namespace
+
+Result<Plan> Server::plan(const char* path, const ModelOptions& model, const ServerOptions& options,
+                          const std::vector<std::string>& delta_paths) noexcept {
+  PETS_RETURN_IF_ERROR(check_options(options));
+  try {
+    PETS_ASSIGN_OR_RETURN(const engine::SessionPlan session, engine::plan_session(path, model, session_options(options), delta_paths));
+    Plan plan = session.plan;
+    plan.server_bytes = sizes_of(options, session.positions, session.capacity, session.tokenizer_scratch, plan.arena_bytes).bytes();
+    plan.total_bytes += plan.server_bytes;
+    return plan;
+  } catch (const std::bad_alloc&) {
+    return Status::error(ErrorCode::kResourceExhausted, "%s: out of memory", path);
+  }
+}
 
 Result<std::unique_ptr<Server>> Server::create(std::shared_ptr<Model> model, const ServerOptions& options) noexcept {
   if (model == nullptr) return Status::error(ErrorCode::kInvalidArgument, "a server: expected a model, found null");
   PETS_RETURN_IF_ERROR(check_options(options));
   try {
-    ServerOptions own = options;
-    own.session.any_order = false;  // the strategy orders
-    PETS_ASSIGN_OR_RETURN(auto runner, serving::SessionRunner::create(model, own.session));
+    PETS_ASSIGN_OR_RETURN(auto runner, serving::SessionRunner::create(model, session_options(options)));
     const Session::Impl& session = runner->session().impl();
     const engine::EncoderCapacity capacity = session.capacity;
-    const ServerSizes sizes = sizes_of(own, session);
-    PETS_ASSIGN_OR_RETURN(serving::BatchTrace trace, serving::BatchTrace::create(own.trace_batches));
+    const ServerSizes sizes =
+        sizes_of(options, session.internals.base.positions, capacity, session.memory.tokenizer_scratch.size(), session.block.size());
+    PETS_ASSIGN_OR_RETURN(serving::BatchTrace trace, serving::BatchTrace::create(options.trace_batches));
     serving::Records records{nullptr, std::move(trace)};
-    if (own.metrics_tasks != 0) {
-      PETS_ASSIGN_OR_RETURN(records.metrics, serving::Metrics::create(own.metrics_tasks));
+    if (options.metrics_tasks != 0) {
+      PETS_ASSIGN_OR_RETURN(records.metrics, serving::Metrics::create(options.metrics_tasks));
     }
     Model::Impl& internals = model->impl();
     const uint64_t limit = internals.options.memory_limit, needed = internals.used_bytes() + sizes.bytes();
@@ -163,8 +185,8 @@ Result<std::unique_ptr<Server>> Server::create(std::shared_ptr<Model> model, con
                            " of them for the queue), the memory limit is %" PRIu64,
                            needed, sizes.bytes(), limit);
     }
-    PETS_ASSIGN_OR_RETURN(serving::CostModel costs, make_costs(own, runner->session()));
-    auto impl = std::make_unique<Impl>(std::move(model), own, sizes, std::move(runner), capacity, std::move(costs), std::move(records));
+    PETS_ASSIGN_OR_RETURN(serving::CostModel costs, make_costs(options, runner->session()));
+    auto impl = std::make_unique<Impl>(std::move(model), options, sizes, std::move(runner), capacity, std::move(costs), std::move(records));
     impl->start();
     return std::unique_ptr<Server>(new Server(std::move(impl)));
   } catch (const std::bad_alloc&) {

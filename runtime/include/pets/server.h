@@ -35,7 +35,8 @@ struct ServerOptions {
   Overflow overflow = Overflow::kBlock;
   /// A latency table made by `pets-bench profile` on this device; empty: a model is fitted when the server is made.
   std::string latency_table;
-  double fit_seconds = 0.25;          ///< that fitting may take, about
+  /// That fitting may take, about; 0: no measurement, the model starts from the sizes of the encoder and learns while it serves.
+  double fit_seconds = 0.25;
   uint32_t fixed_batch_queries = 32;  ///< of Strategy::kFixed
   /// Strategy::kPacked: after how long a query without a deadline goes first, and what one step of priority is worth; 0: ten full batches.
   double patience_seconds = 0;
@@ -71,6 +72,9 @@ struct OwnedAnswer {
 /// task when it is submitted, and answered by that task even if it is removed while it waits.
 class Server {
  public:
+  /// Bytes that `Model::load(path, model)` and a server with these options will use, exactly, before anything is loaded: as pets::plan.
+  static Result<Plan> plan(const char* path, const ModelOptions& model = {}, const ServerOptions& options = {},
+                           const std::vector<std::string>& delta_paths = {}) noexcept;
   /// Allocates everything that it needs to serve (`bytes`); afterwards only what goes into futures and closures is allocated. Errors as
   /// Session::create, and those of the latency table.
   static Result<std::unique_ptr<Server>> create(std::shared_ptr<Model> model, const ServerOptions& options = {}) noexcept;

@@ -78,6 +78,7 @@ struct Plan {
   uint64_t mapped_bytes = 0;  ///< bundle files, mapped (or copied, with ModelOptions::copy)
   uint64_t model_bytes = 0;   ///< tables that describe tasks and sites, allocated at load
   uint64_t arena_bytes = 0;   ///< one session's activations and scratch, one allocation
+  uint64_t server_bytes = 0;  ///< a server's queue and counters, in a plan of one
   uint64_t total_bytes = 0;   ///< the sum
 };
 

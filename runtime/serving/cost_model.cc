@@ -13,7 +13,8 @@ constexpr std::string_view kFamilyNames[kOperatorFamilies] = {"bias", "norm", "l
 
 double strips_of(double rows) { return std::ceil(rows / kernels::kStripRows); }
 
-/// Solves the normal equations of a least squares fit by Gaussian elimination with pivoting; what the data does not determine stays 0.
+/// Least squares with coefficients that are not negative, by the normal equations: of few unknowns every subset that may differ from 0 is
+/// tried. What the data does not determine stays 0.
 template <std::size_t N>
 class LeastSquares {
  public:
@@ -23,39 +24,59 @@ class LeastSquares {
       b_[i] += weight * x[i] * y;
     }
   }
-  std::array<double, N> solve() {
-    std::array<double, N> scale{};
-    for (std::size_t i = 0; i < N; ++i) scale[i] = a_[i][i] > 0 ? 1 / std::sqrt(a_[i][i]) : 0;
-    for (std::size_t i = 0; i < N; ++i) {
-      for (std::size_t j = 0; j < N; ++j) a_[i][j] *= scale[i] * scale[j];
-      b_[i] *= scale[i];
-    }
-    std::array<double, N> x{};
-    std::array<bool, N> used{};
-    std::array<std::size_t, N> pivot_row{};
-    std::array<bool, N> solved{};
-    for (std::size_t column = 0; column < N; ++column) {
-      std::size_t best = N;
-      for (std::size_t row = 0; row < N; ++row) {
-        if (!used[row] && (best == N || std::abs(a_[row][column]) > std::abs(a_[best][column]))) best = row;
+  std::array<double, N> solve() const {
+    std::array<double, N> best{};
+    double best_rest = 0;  // the sum of squares, less that of zeros
+    for (unsigned subset = 1; subset < 1U << N; ++subset) {
+      std::array<double, N> x{};
+      if (!solve_subset(subset, x)) continue;
+      double rest = 0;
+      for (std::size_t i = 0; i < N; ++i) {
+        rest -= 2 * b_[i] * x[i];
+        for (std::size_t j = 0; j < N; ++j) rest += x[i] * a_[i][j] * x[j];
       }
-      if (best == N || std::abs(a_[best][column]) < 1e-9) continue;
-      used[best] = solved[column] = true;
-      pivot_row[column] = best;
-      for (std::size_t row = 0; row < N; ++row) {
-        if (row == best) continue;
-        const double factor = a_[row][column] / a_[best][column];
-        for (std::size_t j = 0; j < N; ++j) a_[row][j] -= factor * a_[best][j];
-        b_[row] -= factor * b_[best];
-      }
+      if (!(rest < best_rest)) continue;
+      best_rest = rest;
+      best = x;
     }
-    for (std::size_t column = 0; column < N; ++column) {
-      if (solved[column]) x[column] = b_[pivot_row[column]] / a_[pivot_row[column]][column] * scale[column];
-    }
-    return x;
+    return best;
   }
 
  private:
+  /// Gaussian elimination of the chosen unknowns, scaled to a diagonal of ones. False where they are not determined or one is negative.
+  bool solve_subset(unsigned subset, std::array<double, N>& x) const {
+    constexpr double kLeastPivot = 1e-10;
+    std::array<std::size_t, N> chosen{};
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < N; ++i) {
+      if ((subset >> i & 1U) == 0) continue;
+      if (!(a_[i][i] > 0)) return false;
+      chosen[count++] = i;
+    }
+    std::array<std::array<double, N>, N> a{};
+    std::array<double, N> b{}, scale{};
+    for (std::size_t i = 0; i < count; ++i) scale[i] = 1 / std::sqrt(a_[chosen[i]][chosen[i]]);
+    for (std::size_t i = 0; i < count; ++i) {
+      for (std::size_t j = 0; j < count; ++j) a[i][j] = a_[chosen[i]][chosen[j]] * scale[i] * scale[j];
+      b[i] = b_[chosen[i]] * scale[i];
+    }
+    for (std::size_t column = 0; column < count; ++column) {  // positive semidefinite: the diagonal is the pivot
+      if (!(a[column][column] > kLeastPivot)) return false;
+      for (std::size_t row = 0; row < count; ++row) {
+        if (row == column) continue;
+        const double factor = a[row][column] / a[column][column];
+        for (std::size_t j = column; j < count; ++j) a[row][j] -= factor * a[column][j];
+        b[row] -= factor * b[column];
+      }
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const double value = b[i] / a[i][i] * scale[i];
+      if (!(value >= 0)) return false;
+      x[chosen[i]] = value;
+    }
+    return true;
+  }
+
   std::array<std::array<double, N>, N> a_{};
   std::array<double, N> b_{};
 };
@@ -75,8 +96,8 @@ CostModel::CostModel(std::span<const AlphaPoint> alpha, std::span<const BetaPoin
              1 / (point.seconds * point.seconds));  // errors are shares of the time
   }
   const std::array<double, 4> fit = line.solve();
-  per_query_ = std::max(fit[2], 0.0);
-  per_pair_ = std::max(fit[3], 0.0);
+  per_query_ = fit[2];
+  per_pair_ = fit[3];
   struct Rest {
     double strips, seconds;
   };
@@ -98,20 +119,29 @@ CostModel::CostModel(std::span<const AlphaPoint> alpha, std::span<const BetaPoin
     i = end;
   }
 
+  // Differences carry the noise of the whole batches, so a small one says little: errors count as shares of what a point of so many rows
+  // and so much work takes about, not of what was measured.
+  constexpr double kFixedRows = 32;
   for (std::size_t f = 0; f < kOperatorFamilies; ++f) {
+    const auto is_of_family = [&](const BetaPoint& point) { return static_cast<std::size_t>(point.family) == f; };
+    double work = 0;
+    std::size_t count = 0;
+    for (const BetaPoint& point : beta) {
+      if (!is_of_family(point)) continue;
+      work += point.work;
+      ++count;
+    }
+    if (count == 0) continue;
+    work /= static_cast<double>(count);
     LeastSquares<4> fit_family;
     for (const BetaPoint& point : beta) {
-      if (static_cast<std::size_t>(point.family) != f) continue;
-      const double rows = point.rows;
-      family_[f].measured = true;
-      const double weight = 1 / std::max(point.seconds * point.seconds, 1e-14);
-      fit_family.add({1, point.work, rows, rows * point.work}, std::max(point.seconds, 0.0), std::min(weight, 1e12));
+      if (!is_of_family(point)) continue;
+      const double rows = point.rows, share = point.work / work;
+      const double usual = (rows + kFixedRows) * (share + 1);
+      fit_family.add({1, share, rows, rows * share}, point.seconds, 1 / (usual * usual));
     }
     const std::array<double, 4> c = fit_family.solve();
-    family_[f].fixed = c[0];
-    family_[f].fixed_per_work = c[1];
-    family_[f].per_row = c[2];
-    family_[f].per_row_per_work = c[3];
+    family_[f] = {c[0], c[1] / work, c[2], c[3] / work, true};
   }
 }
 
@@ -137,8 +167,8 @@ TaskCost CostModel::task_cost(const TaskWork& work) const {
   TaskCost cost;
   for (std::size_t f = 0; f < kOperatorFamilies; ++f) {
     if (work.work[f] <= 0 || !family_[f].measured) continue;
-    cost.fixed += std::max(family_[f].fixed + family_[f].fixed_per_work * work.work[f], 0.0);
-    cost.per_row += std::max(family_[f].per_row + family_[f].per_row_per_work * work.work[f], 0.0);
+    cost.fixed += family_[f].fixed + family_[f].fixed_per_work * work.work[f];
+    cost.per_row += family_[f].per_row + family_[f].per_row_per_work * work.work[f];
   }
   return cost;
 }

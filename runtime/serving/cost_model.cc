@@ -11,7 +11,11 @@ namespace {
 
 constexpr std::string_view kFamilyNames[kOperatorFamilies] = {"bias", "norm", "low_rank", "sparse", "mask", "scale", "bottleneck"};
 
-double strips_of(double rows) { return std::ceil(rows / kernels::kStripRows); }
+constexpr auto kRows = static_cast<uint32_t>(kernels::kStripRows);
+
+uint32_t strips_of(uint32_t rows) { return rows / kRows + (rows % kRows != 0 ? 1 : 0); }
+/// Rows of a measured batch.
+uint32_t rows_of(const AlphaPoint& point) { return point.queries * point.length; }
 
 /// Least squares with coefficients that are not negative, by the normal equations: of few unknowns every subset that may differ from 0 is
 /// tried. What the data does not determine stays 0.
@@ -91,8 +95,8 @@ CostModel::CostModel(std::span<const AlphaPoint> alpha, std::span<const BetaPoin
   LeastSquares<4> line;
   for (const AlphaPoint& point : alpha) {
     if (!(point.seconds > 0)) continue;
-    const double rows = static_cast<double>(point.queries) * point.length;
-    line.add({1, strips_of(rows), static_cast<double>(point.queries), rows * point.length}, point.seconds,
+    const double rows = rows_of(point);
+    line.add({1, static_cast<double>(strips_of(rows_of(point))), static_cast<double>(point.queries), rows * point.length}, point.seconds,
              1 / (point.seconds * point.seconds));  // errors are shares of the time
   }
   const std::array<double, 4> fit = line.solve();
@@ -104,20 +108,42 @@ CostModel::CostModel(std::span<const AlphaPoint> alpha, std::span<const BetaPoin
   std::vector<Rest> rest;
   for (const AlphaPoint& point : alpha) {
     if (!(point.seconds > 0)) continue;
-    const double rows = static_cast<double>(point.queries) * point.length;
+    const double rows = rows_of(point);
     const double own = point.seconds - per_query_ * point.queries - per_pair_ * rows * point.length;
-    rest.push_back({strips_of(rows), std::max(own, 0.05 * point.seconds)});
+    rest.push_back({static_cast<double>(strips_of(rows_of(point))), std::max(own, 0.05 * point.seconds)});
   }
   std::sort(rest.begin(), rest.end(), [](const Rest& a, const Rest& b) { return a.strips < b.strips; });
-  for (std::size_t i = 0; i < rest.size();) {
-    std::size_t end = i;
+  // Noise must not make more rows cheaper than fewer: neighbours that would are taken together (isotonic regression, by pooling).
+  struct Pool {
     double sum = 0;
-    while (end < rest.size() && rest[end].strips == rest[i].strips) sum += rest[end++].seconds;
-    const double mean = sum / static_cast<double>(end - i);
-    // Noise must not make more rows cheaper than fewer.
-    curve_.push_back({rest[i].strips, curve_.empty() ? mean : std::max(mean, curve_.back().seconds)});
-    i = end;
+    std::size_t points = 0, sizes = 0;
+    double mean() const { return sum / static_cast<double>(points); }
+  };
+  std::vector<Pool> pools;
+  for (std::size_t i = 0; i < rest.size();) {
+    Pool pool{0, 0, 1};
+    const double strips = rest[i].strips;
+    for (; i < rest.size() && rest[i].strips == strips; ++i, ++pool.points) pool.sum += rest[i].seconds;
+    curve_.push_back({strips, 0});
+    for (; !pools.empty() && pools.back().mean() >= pool.mean(); pools.pop_back()) {
+      pool = {pool.sum + pools.back().sum, pool.points + pools.back().points, pool.sizes + pools.back().sizes};
+    }
+    pools.push_back(pool);
   }
+  std::size_t next = 0;
+  for (const Pool& pool : pools) {
+    for (std::size_t i = 0; i < pool.sizes; ++i) curve_[next++].seconds = pool.mean();
+  }
+  if (curve_.size() >= 2) {
+    const CurvePoint& a = curve_[curve_.size() - 2];
+    const CurvePoint& b = curve_.back();
+    // The line's slope where noise has made the end flat: else any number of rows more would cost nothing.
+    slope_beyond_ = std::max((b.seconds - a.seconds) / (b.strips - a.strips), fit[1]);
+  }
+  constexpr uint32_t kTabulated = 513;  // 8,192 rows: strategies ask many times a plan
+  std::vector<double> by_strips(kTabulated);
+  for (uint32_t strips = 0; strips < kTabulated; ++strips) by_strips[strips] = curve(strips);
+  by_strips_ = std::move(by_strips);
 
   // Differences carry the noise of the whole batches, so a small one says little: errors count as shares of what a point of so many rows
   // and so much work takes about, not of what was measured.
@@ -145,16 +171,19 @@ CostModel::CostModel(std::span<const AlphaPoint> alpha, std::span<const BetaPoin
   }
 }
 
-double CostModel::curve(double strips) const {
+double CostModel::curve(uint32_t strip_count) const {
+  if (strip_count < by_strips_.size()) return by_strips_[strip_count];
+  const double strips = strip_count;
   if (curve_.empty()) return 0;
-  if (curve_.size() == 1) return curve_[0].seconds * strips / curve_[0].strips;
-  auto above = std::lower_bound(curve_.begin(), curve_.end(), strips, [](const CurvePoint& point, double s) { return point.strips < s; });
-  if (above == curve_.begin()) ++above;
-  if (above == curve_.end()) --above;
+  const CurvePoint &first = curve_.front(), &last = curve_.back();
+  if (curve_.size() == 1) return first.seconds * strips / first.strips;
+  if (strips >= last.strips) return last.seconds + slope_beyond_ * (strips - last.strips);
+  const auto above =
+      std::upper_bound(curve_.begin() + 1, curve_.end(), strips, [](double s, const CurvePoint& point) { return s < point.strips; });
   const CurvePoint& a = *(above - 1);
   const CurvePoint& b = *above;
   const double seconds = a.seconds + (b.seconds - a.seconds) * (strips - a.strips) / (b.strips - a.strips);
-  return std::max(seconds, curve_[0].seconds * std::min(1.0, strips / curve_[0].strips) * 0.5);
+  return std::max(seconds, first.seconds * std::min(1.0, strips / first.strips) * 0.5);
 }
 
 double CostModel::alpha(const BatchShape& shape) const {
@@ -174,21 +203,19 @@ TaskCost CostModel::task_cost(const TaskWork& work) const {
 }
 
 uint32_t CostModel::best_rows(uint32_t most_rows, double slack) const {
+  if (curve_.empty()) return most_rows;
   const auto per_strip = [&](uint32_t strips) { return curve(strips) / strips; };
-  const uint32_t most = std::max(most_rows / static_cast<uint32_t>(kernels::kStripRows), 1U);
+  const uint32_t most = std::max(most_rows / kRows, 1U);
   double best = per_strip(most);
   for (uint32_t strips = 1; strips < most; ++strips) best = std::min(best, per_strip(strips));
   uint32_t fewest = most;
   for (uint32_t strips = most; strips >= 1; --strips) {
     if (per_strip(strips) <= best * (1 + slack)) fewest = strips;
   }
-  return std::min(fewest * static_cast<uint32_t>(kernels::kStripRows), most_rows);
+  return std::min(fewest * kRows, most_rows);
 }
 
-std::size_t CostModel::correction_slot(uint32_t rows) {
-  const uint32_t strips = (rows + kernels::kStripRows - 1) / static_cast<uint32_t>(kernels::kStripRows);
-  return std::min<std::size_t>(std::bit_width(strips), kCorrections - 1);
-}
+std::size_t CostModel::correction_slot(uint32_t rows) { return std::min<std::size_t>(std::bit_width(strips_of(rows)), kCorrections - 1); }
 
 void CostModel::correct(uint32_t rows, double predicted, double measured) {
   if (!(predicted > 0) || !(measured > 0)) return;

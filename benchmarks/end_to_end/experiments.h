@@ -52,6 +52,20 @@ struct WorkloadOptions {
 /// {"fma_gflops", "read_gbs"} of as many threads; `memory`: {"VmRSS", "RssAnon", "RssFile"} in bytes; what fails: {"error"}.
 int run_workloads(const WorkloadOptions& options);
 
+struct ProfileOptions {
+  std::string bundle, output;
+  std::string backend = "cpu";
+  uint32_t threads = 0;
+  uint32_t max_batch_tokens = 2048;
+  double seconds = 100;  ///< to measure for; two rounds at least
+  bool verbose = false;  ///< prints every point
+};
+
+/// Measures a latency table (runtime/serving/latency_table.h) for a bundle's base on this device: batches without PET operators by rows and
+/// lengths, what tasks of every family add by their size and rows, all in interleaved rounds, medians. Prints it, and how well it predicts
+/// 20 mixed batches that it was not fitted to.
+int run_profile(const ProfileOptions& options);
+
 struct CapacityOptions {
   std::string shape = "minilm";
   uint32_t copies = 4;

@@ -39,6 +39,18 @@ int main(int argc, char** argv) {
   workloads->add_option("--max-batch-tokens", workload.max_batch_tokens, "of one packed batch")->capture_default_str();
   workloads->add_option("--max-batch-queries", workload.max_batch_queries, "of one packed batch")->capture_default_str();
 
+  ProfileOptions profile;
+  CLI::App* profiles = app.add_subcommand("profile", "measure the latency table that pets-serve --table reads");
+  profiles->add_option("BUNDLE", profile.bundle, "a bundle with the base")->required();
+  profiles->add_option("-o,--output", profile.output, "the table")->required();
+  profiles->add_option("--threads", profile.threads, "workers; 0: all processors")->capture_default_str();
+  profiles->add_option("--backend", profile.backend, "where to run")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
+  profiles->add_option("--max-batch-tokens", profile.max_batch_tokens, "of the largest batch")
+      ->check(CLI::Range(64, 1 << 20))
+      ->capture_default_str();
+  profiles->add_flag("--verbose", profile.verbose, "print every point");
+  profiles->add_option("--seconds", profile.seconds, "to measure for")->check(CLI::Range(0.0, 86400.0))->capture_default_str();
+
   CapacityOptions capacity;
   CLI::App* capacities = app.add_subcommand("capacity", "tasks of each PET type in the memory where full copies fit few");
   capacities->add_option("--shape", capacity.shape, "encoder")->check(CLI::IsMember({"minilm", "bert-base"}))->capture_default_str();
@@ -69,6 +81,7 @@ int main(int argc, char** argv) {
   pets::converter::parse_precision(precision, &mixed.precision);
   pets::converter::parse_precision(fan_precision, &fan.precision);
   if (workloads->parsed()) return run_workloads(workload);
+  if (profiles->parsed()) return run_profile(profile);
   if (capacities->parsed()) return run_capacity(capacity);
   if (growths->parsed()) return run_growth(growth);
   if (fan_out->parsed()) return run_fan_out(fan);

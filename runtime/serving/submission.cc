@@ -21,8 +21,11 @@ namespace {
 
 constexpr std::size_t kMostTasks = 4096;  // of a fan-out
 
-/// Rows that a task of a fan-out computes for itself, beside those that it shares.
-uint32_t own_rows(const engine::Task&, uint32_t length) { return length; }
+/// Rows of all layers that a task of a fan-out computes for itself: the share of layers from the first that it changes on.
+uint32_t own_rows(const engine::Task& task, uint32_t length, uint32_t layers) {
+  const uint32_t own = layers - std::min(task.weights.first_changed_layer, layers);
+  return (length * own + layers - 1) / layers;
+}
 
 }  // namespace
 
@@ -218,7 +221,7 @@ Status Server::Impl::enqueue_group(Submission& submission, std::size_t first, st
       queue_[last].next = index;
     }
     last = index;
-    item.rows += own_rows(*task, item.length);
+    item.rows += own_rows(*task, item.length, internals_.base.layers);
     if (records_.metrics != nullptr) {
       slot.metrics = &records_.metrics->task(task->info.name);
       records_.metrics->on_submit(*slot.metrics);

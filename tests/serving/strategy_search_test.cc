@@ -67,7 +67,7 @@ double best_partition(const std::vector<Item>& items, const BatchCost& cost) {
 std::vector<Batch> one_each(const std::vector<Item>& items, const std::function<bool(const Item&, const Item&)>& less) {
   std::vector<Batch> units;
   for (const Item& item : items) units.push_back({&item});
-  std::sort(units.begin(), units.end(), [&](const Batch& a, const Batch& b) { return less(*a[0], *b[0]); });
+  std::stable_sort(units.begin(), units.end(), [&](const Batch& a, const Batch& b) { return less(*a[0], *b[0]); });
   return units;
 }
 

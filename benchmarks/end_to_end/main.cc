@@ -61,15 +61,29 @@ int main(int argc, char** argv) {
   growths->add_option("--threads", growth.threads, "workers; 0: all processors")->capture_default_str();
   growths->add_option("--rounds", growth.rounds, "interleaved rounds")->check(CLI::Range(1, 1000))->capture_default_str();
 
+  FanOutOptions fan;
+  CLI::App* fan_out = app.add_subcommand("fan-out", "many tasks on one text, sharing what they do not change, against separate queries");
+  fan_out->add_option("--shape", fan.shape, "encoder")->check(CLI::IsMember({"minilm", "bert-base"}))->capture_default_str();
+  fan_out->add_option("--tasks", fan.tasks, "tasks on each text")->check(CLI::Range(2, 256))->capture_default_str();
+  fan_out->add_option("--texts", fan.texts, "texts of the larger batches")->check(CLI::Range(2, 4096))->capture_default_str();
+  fan_out->add_option("--threads", fan.threads, "workers; 0: all processors")->capture_default_str();
+  fan_out->add_option("--rounds", fan.rounds, "interleaved rounds")->check(CLI::Range(1, 1000))->capture_default_str();
+  std::string fan_precision = "fp32";
+  fan_out->add_option("--precision", fan_precision, "of the base's linear weights")
+      ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
+      ->capture_default_str();
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   pets::converter::parse_precision(precision, &mixed.precision);
+  pets::converter::parse_precision(fan_precision, &fan.precision);
   if (workloads->parsed()) return run_workloads(workload);
   if (profiles->parsed()) return run_profile(profile);
   if (capacities->parsed()) return run_capacity(capacity);
   if (growths->parsed()) return run_growth(growth);
+  if (fan_out->parsed()) return run_fan_out(fan);
   return mixed_batch->parsed() ? run_mixed_batch(mixed) : run_load_time(load);
 }

@@ -15,6 +15,11 @@ std::string_view find_non_finite(const Answer& answer) noexcept {
   return {};
 }
 
+std::string_view find_problem(const Answer& answer) noexcept {
+  if (answer.status) return find_non_finite(answer);
+  return answer.status.message().empty() ? std::string_view("the query failed") : answer.status.message();
+}
+
 std::string_view label_name(const TaskInfo& task, std::size_t index, char* buffer) {
   if (index < task.labels.size() && !task.labels[index].empty()) return task.labels[index];
   const auto end = fmt::format_to(buffer, "LABEL_{}", static_cast<unsigned>(index));

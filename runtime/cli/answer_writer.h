@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string_view>
 
 #include "pets/types.h"
@@ -16,9 +17,14 @@ class AnswerWriter {
   /// Prints the answer of `line`, or its error where the answer has one or where it holds a number that is not finite.
   /// Returns whether it was an answer.
   virtual bool write(const QueryLine& line, const Answer& answer) = 0;
+  /// Prints the answers of a fan-out, one for each of `line.tasks`, each as `write` would. Returns whether all were answers.
+  virtual bool write_results(const QueryLine& line, std::span<const Answer> answers) = 0;
   /// Prints an error in the place of an answer.
   virtual void write_error(const QueryLine& line, std::string_view message) = 0;
 };
+
+/// Why an answer is none: its status, or a number in it that is not finite; empty where it is one.
+std::string_view find_problem(const Answer& answer) noexcept;
 
 /// The first number of an answer that is not finite, as a message; empty where there is none.
 std::string_view find_non_finite(const Answer& answer) noexcept;

@@ -100,16 +100,40 @@ void JsonLinesWriter::write_error(const QueryLine& line, std::string_view messag
 }
 
 bool JsonLinesWriter::write(const QueryLine& line, const Answer& answer) {
-  if (!answer.status) {
-    write_error(line, answer.status.message());
-    return false;
-  }
-  if (const std::string_view problem = find_non_finite(answer); !problem.empty()) {
+  if (const std::string_view problem = find_problem(answer); !problem.empty()) {
     write_error(line, problem);
     return false;
   }
-  const TaskInfo& task = *answer.task;
   open(line);
+  write_members(line, answer);
+  out_.append('\n');
+  return true;
+}
+
+bool JsonLinesWriter::write_results(const QueryLine& line, std::span<const Answer> answers) {
+  bool all = true;
+  open(line);
+  out_.append("\"results\":[");
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    out_.append(i == 0 ? "{" : ",{");
+    const std::string_view problem = find_problem(answers[i]);
+    if (problem.empty()) {
+      write_members(line, answers[i]);
+      continue;
+    }
+    all = false;
+    out_.append("\"task\":");
+    write_json_string(out_, line.tasks[i]);
+    out_.append(",\"error\":");
+    write_json_string(out_, problem);
+    out_.append('}');
+  }
+  out_.append("]}\n");
+  return all;
+}
+
+void JsonLinesWriter::write_members(const QueryLine& line, const Answer& answer) {
+  const TaskInfo& task = *answer.task;
   out_.append("\"task\":");
   write_json_string(out_, task.name);
   switch (task.head) {
@@ -140,8 +164,7 @@ bool JsonLinesWriter::write(const QueryLine& line, const Answer& answer) {
   }
   if (answer.truncated) out_.append(",\"truncated\":true");
   if (logits_) write_logits(task, answer);
-  out_.append("}\n");
-  return true;
+  out_.append('}');
 }
 
 void JsonLinesWriter::write_scores(const TaskInfo& task, const Answer& answer) {

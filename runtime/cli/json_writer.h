@@ -19,10 +19,13 @@ class JsonLinesWriter final : public AnswerWriter {
   /// `logits`: adds the head's raw output.
   JsonLinesWriter(Output& out, bool logits) : out_(out), logits_(logits) {}
   bool write(const QueryLine& line, const Answer& answer) override;
+  bool write_results(const QueryLine& line, std::span<const Answer> answers) override;
   void write_error(const QueryLine& line, std::string_view message) override;
 
  private:
   void open(const QueryLine& line);
+  /// The members of an answer's object behind its id, and the brace that ends it.
+  void write_members(const QueryLine& line, const Answer& answer);
   void write_classification(const TaskInfo& task, const Answer& answer);
   void write_multi_label(const TaskInfo& task, const Answer& answer);
   void write_scores(const TaskInfo& task, const Answer& answer);

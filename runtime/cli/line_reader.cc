@@ -52,10 +52,10 @@ LineReader::Fill LineReader::fill(bool wait) {
   if (at_end_) return Fill::kEnd;
   if (end_ == capacity_) return Fill::kFull;
   while (true) {
-    pollfd sources[2] = {{descriptor_, POLLIN, 0}, {wake_, POLLIN, 0}};
-    const int ready = ::poll(sources, 2, wait ? -1 : 0);
+    pollfd sources[3] = {{descriptor_, POLLIN, 0}, {wake_, POLLIN, 0}, {second_wake_, POLLIN, 0}};
+    const int ready = ::poll(sources, 3, wait ? -1 : 0);
     if (ready < 0 && errno == EINTR) continue;
-    if (ready > 0 && (sources[1].revents & POLLIN) != 0) return Fill::kWoken;
+    if (ready > 0 && ((sources[1].revents | sources[2].revents) & POLLIN) != 0) return Fill::kWoken;
     if (ready == 0) return Fill::kNotReady;
     const ssize_t count = ready < 0 ? -1 : ::read(descriptor_, &buffer_[end_], std::min(kChunk, capacity_ - end_));
     if (count > 0) {

@@ -36,6 +36,9 @@ class LineReader {
   /// Reads what is there; with `wait`, waits for it.
   Fill fill(bool wait);
 
+  /// Another descriptor like `wake`, before anybody waits.
+  void also_wake(int descriptor) noexcept { second_wake_ = descriptor; }
+
   /// The lines handed out so far are no longer used.
   void release() noexcept;
   const Status& status() const noexcept { return status_; }
@@ -49,6 +52,7 @@ class LineReader {
   std::string name_;
   std::size_t max_line_;
   int wake_;
+  int second_wake_ = -1;
   std::size_t capacity_;
   std::unique_ptr<char[]> buffer_;  ///< not initialized: pages that no line reaches stay untouched
   std::size_t begin_ = 0;           ///< of what has not been handed out

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -29,7 +30,8 @@
 namespace pets::cli {
 namespace {
 
-constexpr std::size_t kMaxBatchLines = 512;
+constexpr uint32_t kMaxQueuedLines = 1024;  // a batch has at most 256
+constexpr std::size_t kMaxLines = 2048;     // those that wait to be printed among them
 
 /// Says something to the person; where standard error is gone there is nobody to tell.
 void message(std::string_view text) {
@@ -82,21 +84,39 @@ class File {
 
 struct Loaded {
   std::shared_ptr<Model> model;
-  std::unique_ptr<Session> session;
   bool complete = true;  ///< every task of every file serves
 };
 
+bool reads_input(const Options& options) { return !options.self_check || options.has_input; }
+
+ServerOptions server_options(const Options& options) {
+  constexpr uint32_t kTracedBatches = 1U << 16, kCountedTasks = 1024;
+  ServerOptions server;
+  server.session.threads = options.threads;
+  if (options.max_batch_tokens != 0) server.session.max_batch_tokens = options.max_batch_tokens;
+  parse_strategy(options.strategy, &server.strategy);
+  server.max_queued = kMaxQueuedLines;
+  server.latency_table = options.profile;
+  server.fit_seconds = 0;  // the first answer comes before a measurement would be over
+  if (!options.metrics.empty()) server.metrics_tasks = kCountedTasks;
+  if (!options.trace.empty()) server.trace_batches = kTracedBatches;
+  return server;
+}
+
 /// What the bundle and its deltas need. A delta that cannot be planned does not stop the others: loading will refuse it with the reason.
-Result<Plan> plan_all(const Options& options, const ModelOptions& model_options, const SessionOptions& session_options) {
-  const char* const bundle = options.bundle.c_str();
-  Result<Plan> planned = plan(bundle, model_options, session_options, options.deltas);
+Result<Plan> plan_all(const Options& options, const ModelOptions& model_options) {
+  const auto planned_with = [&](const std::vector<std::string>& deltas) {
+    return reads_input(options) ? Server::plan(options.bundle.c_str(), model_options, server_options(options), deltas)
+                                : plan(options.bundle.c_str(), model_options, server_options(options).session, deltas);
+  };
+  Result<Plan> planned = planned_with(options.deltas);
   if (planned || options.deltas.empty()) return planned;
   std::vector<std::string> good;
   for (const std::string& delta : options.deltas) {
     good.push_back(delta);
-    if (!plan(bundle, model_options, session_options, good)) good.pop_back();
+    if (!planned_with(good)) good.pop_back();
   }
-  return plan(bundle, model_options, session_options, good);
+  return planned_with(good);
 }
 
 Result<Loaded> load(const Options& options) {
@@ -104,20 +124,18 @@ Result<Loaded> load(const Options& options) {
   model_options.backend = options.backend == "cuda" ? Backend::kCuda : Backend::kCpu;
   model_options.copy = options.copy;
   model_options.memory_limit = options.memory_limit;
-  SessionOptions session_options;
-  session_options.threads = options.threads;
-  if (options.max_batch_tokens != 0) session_options.max_batch_tokens = options.max_batch_tokens;
 
   if (options.memory_limit != 0) {
     // A session counts too: ask for the sum before anything is loaded.
-    const Result<Plan> planned = plan_all(options, model_options, session_options);
+    const Result<Plan> planned = plan_all(options, model_options);
     if (!planned) return planned.status();
     if (planned->total_bytes > options.memory_limit) {
       return Status::error(ErrorCode::kResourceExhausted,
-                           "%s needs %llu bytes (%llu mapped, %llu of tables, %llu to compute in), the limit is %llu",
+                           "%s needs %llu bytes (%llu mapped, %llu of tables, %llu to compute and queue in), the limit is %llu",
                            options.bundle.c_str(), static_cast<unsigned long long>(planned->total_bytes),
                            static_cast<unsigned long long>(planned->mapped_bytes), static_cast<unsigned long long>(planned->model_bytes),
-                           static_cast<unsigned long long>(planned->arena_bytes), static_cast<unsigned long long>(options.memory_limit));
+                           static_cast<unsigned long long>(planned->arena_bytes + planned->server_bytes),
+                           static_cast<unsigned long long>(options.memory_limit));
     }
   }
   Loaded loaded;
@@ -134,15 +152,17 @@ Result<Loaded> load(const Options& options) {
     message(fmt::format("task {} is damaged and left out: {}", task.name, task.status.message()));
     loaded.complete = false;
   }
-  Result<std::unique_ptr<Session>> session = Session::create(loaded.model, session_options);
-  if (!session) return session.status();
-  loaded.session = std::move(session).value();
   return loaded;
 }
 
 /// One line a task; returns whether all are well.
-bool self_check(Loaded& loaded, Output& out) {
-  const Result<std::vector<Model::SelfCheck>> checks = loaded.model->self_check(*loaded.session);
+bool self_check(const Options& options, const Loaded& loaded, Output& out) {
+  const Result<std::unique_ptr<Session>> session = Session::create(loaded.model, server_options(options).session);
+  if (!session) {
+    message(session.status().message());
+    return false;
+  }
+  const Result<std::vector<Model::SelfCheck>> checks = loaded.model->self_check(**session);
   if (!checks) {
     message(checks.status().message());
     return false;
@@ -184,27 +204,28 @@ TableLayout layout_for(const Model& model, int descriptor) {
 }
 
 /// Returns whether every line was answered and written.
-bool answer_input(const Options& options, Loaded& loaded, File& input, File& output, Output& out, const InterruptGuard& interrupt) {
+bool answer_input(const Options& options, Server& server, File& input, File& output, Output& out, const InterruptGuard& interrupt) {
   std::unique_ptr<AnswerWriter> writer;
   if (options.table) {
-    writer = std::make_unique<TableWriter>(out, layout_for(*loaded.model, output.descriptor()));
+    writer = std::make_unique<TableWriter>(out, layout_for(server.model(), output.descriptor()));
   } else {
     writer = std::make_unique<JsonLinesWriter>(out, options.logits);
   }
   if (input.is_terminal() && ::isatty(STDERR_FILENO) == 1) message("reading JSON lines from the terminal; Ctrl-D ends");
 
-  Session& session = *loaded.session;
   LineReader reader(input.descriptor(), input.name(), kMaxLineBytes, interrupt.descriptor());
   RunLoop loop(
       reader, *writer, out,
-      [&session](std::span<const Query> queries, Session::AnswerFn on_answer, void* context) {
-        return session.run(queries, on_answer, context);
+      [&](std::span<const std::string_view> tasks, const Query& query, Server::AnswerFn on_answer, void* context) {
+        SubmitOptions submit;
+        if (options.deadline_ms != 0) submit.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(options.deadline_ms);
+        return server.submit(tasks, query, submit, on_answer, context).status();
       },
-      kMaxBatchLines);
+      kMaxLines);
   const bool show_progress = ::isatty(STDERR_FILENO) == 1 && !output.is_terminal() && !input.is_terminal();
   Progress progress(show_progress, S_ISREG(input.stat().st_mode) ? static_cast<uint64_t>(input.stat().st_size) : 0);
   const RunEnd end = loop.run([] { return InterruptGuard::signal() != 0; },
-                              [&](const RunCounts& counts) { progress.update(counts.lines, reader.bytes_read()); });
+                              [&](const RunCounts& counts) { progress.update(counts.lines, counts.bytes_read); });
   progress.clear();
 
   const RunCounts& counts = loop.counts();
@@ -240,11 +261,29 @@ Status open_files(const Options& options, bool reads_input, File& input, File& o
   return Status::ok();
 }
 
+/// Writes a file beside the answers; returns whether it is there, or was not asked for.
+template <typename Text>
+bool write_report(const std::string& path, const Text& text) {
+  if (path.empty()) return true;
+  File file;
+  Status status = file.open(path, true);
+  if (status) {
+    Output out(file.descriptor(), path);
+    if (::ftruncate(file.descriptor(), 0) != 0 && errno != EINVAL) {  // a pipe has no length
+      status = Status::error(ErrorCode::kIo, "cannot write %s: %s", path.c_str(), std::strerror(errno));
+    }
+    out.append(text());
+    out.flush();
+    if (status) status = out.status();
+    if (const Status closed = file.close(); status) status = closed;
+  }
+  if (!status) message(status.message());
+  return status.is_ok();
+}
+
 int run(int argc, char** argv) {
   Options options;
   if (const std::optional<int> exit_status = parse_options(argc, argv, options)) return *exit_status;
-  const bool reads_input = !options.self_check || options.has_input;
-
   InterruptGuard interrupt;
   if (const Status installed = interrupt.install(); !installed) {
     message(installed.message());
@@ -255,10 +294,24 @@ int run(int argc, char** argv) {
     message(loaded.status().message());
     return kExitFailed;
   }
+  bool well = loaded->complete;
+  std::unique_ptr<Server> server;
+  if (reads_input(options)) {
+    if (options.self_check) {
+      Output report(STDERR_FILENO, "standard error");
+      well &= self_check(options, *loaded, report);
+    }
+    Result<std::unique_ptr<Server>> made = Server::create(loaded->model, server_options(options));
+    if (!made) {
+      message(made.status().message());
+      return kExitFailed;
+    }
+    server = std::move(made).value();
+  }
   File input;
   File output;
   // Where the other end of a pipe is missing, open waits for it.
-  const Status opened = InterruptGuard::signal() != 0 ? Status() : open_files(options, reads_input, input, output);
+  const Status opened = InterruptGuard::signal() != 0 ? Status() : open_files(options, server != nullptr, input, output);
   if (InterruptGuard::signal() != 0) {
     message("interrupted before the first line");
     return 128 + InterruptGuard::signal();
@@ -268,12 +321,13 @@ int run(int argc, char** argv) {
     return kExitFailed;
   }
   Output out(output.descriptor(), output.name());
-  bool well = loaded->complete;
-  if (options.self_check) {
-    Output report(STDERR_FILENO, "standard error");
-    well &= self_check(*loaded, reads_input ? report : out);
+  if (server != nullptr) {
+    well &= answer_input(options, *server, input, output, out, interrupt);
+    well &= write_report(options.metrics, [&] { return server->metrics_text(); });
+    well &= write_report(options.trace, [&] { return server->trace_json(); });
+  } else {
+    well &= self_check(options, *loaded, out);
   }
-  if (reads_input) well &= answer_input(options, *loaded, input, output, out, interrupt);
 
   out.flush();
   const Status closed = output.close();

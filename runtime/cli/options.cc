@@ -15,6 +15,7 @@ constexpr const char* kFooter =
     R"(Input: one JSON object a line, at most 4 MiB:
   {"id": any, "task": "name", "text": "...", "text_pair": "..."}
 "ids": [token ids] may stand in place of the texts. For question answering "text" is the question, "text_pair" the context.
+"tasks": ["name", ...] in place of "task" asks many tasks about one text: {"id": ..., "results": [{"task": ...}, ...]}.
 Output: one object a line, in input order; a line that cannot be answered gets {"id": ..., "error": "..."} in its place.
 Exit status: 0 all well, 1 something failed (one bad line too), 2 wrong usage. PETS_ISA forces an instruction set.)";
 
@@ -74,6 +75,15 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
          },
          "refuse to load what needs more; K, M, G are powers of 1024")
       ->type_name("SIZE");
+  app.add_option("--strategy", options.strategy, "how waiting lines are cut into batches")
+      ->check(CLI::IsMember({"packed", "coordinated", "alpha", "beta", "fixed"}))
+      ->capture_default_str();
+  app.add_option("--deadline-ms", options.deadline_ms, "a line that has not begun to run this long after it was read gets an error")
+      ->type_name("N")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{86'400'000}));
+  app.add_option("--profile", options.profile, "latency table of this device, made by `pets-bench profile`")->type_name("FILE");
+  app.add_option("--metrics", options.metrics, "write what was counted, as Prometheus text, at the end")->type_name("FILE");
+  app.add_option("--trace", options.trace, "write the batches that ran, as a Chrome trace, at the end")->type_name("FILE");
   app.add_flag("--copy", options.copy, "copy the bundle into memory: safe from a file that is truncated underneath");
   app.add_flag("--self-check", options.self_check, "run the goldens that each task carries; without --input nothing is read");
   try {

@@ -21,6 +21,11 @@ struct Options {
   uint32_t max_batch_tokens = 0;  ///< 0: the library's default
   uint64_t memory_limit = 0;      ///< 0: none
   bool copy = false;
+  std::string strategy = "packed";
+  uint64_t deadline_ms = 0;  ///< 0: none
+  std::string profile;       ///< a latency table; empty: none
+  std::string metrics;       ///< where metrics are written; empty: nowhere
+  std::string trace;         ///< where the batches' timeline is written; empty: nowhere
   bool self_check = false;
 };
 

@@ -14,11 +14,12 @@ namespace {
 
 constexpr std::size_t kMaxQuotedKey = 64;
 
-enum class Key { kId, kTask, kText, kTextPair, kIds };
+enum class Key { kId, kTask, kTasks, kText, kTextPair, kIds };
 
 std::optional<Key> find_key(std::string_view name) {
   if (name == "id") return Key::kId;
   if (name == "task") return Key::kTask;
+  if (name == "tasks") return Key::kTasks;
   if (name == "text") return Key::kText;
   if (name == "text_pair") return Key::kTextPair;
   if (name == "ids") return Key::kIds;
@@ -72,6 +73,27 @@ bool read_ids(JsonScanner& scanner, std::vector<int32_t>& ids) {
   return scanner.expect(']', "',' or ']'");
 }
 
+bool read_tasks(JsonScanner& scanner, std::vector<std::string_view>& tasks) {
+  const JsonKind kind = scanner.peek();
+  if (kind != JsonKind::kArray) {
+    if (kind != JsonKind::kInvalid) scanner.content_error(fmt::format("tasks must be an array, found {}", json_kind_name(kind)));
+    return skip_value(scanner, "tasks");
+  }
+  scanner.accept('[');
+  if (scanner.accept(']')) {
+    scanner.content_error("tasks must name at least one task, found none");
+    return true;
+  }
+  std::size_t count = 0;
+  do {
+    std::string_view task;
+    if (!read_text(scanner, fmt::format("tasks[{}]", count), task)) return false;
+    if (count++ < kMaxLineTasks) tasks.push_back(task);
+  } while (scanner.accept(','));
+  if (count > kMaxLineTasks) scanner.content_error(fmt::format("tasks names {} tasks, at most {} are possible", count, kMaxLineTasks));
+  return scanner.expect(']', "',' or ']'");
+}
+
 // One "key": value of the line's object.
 bool read_member(JsonScanner& scanner, unsigned& seen, QueryLine& line, std::vector<int32_t>& ids) {
   std::string_view name;
@@ -79,8 +101,8 @@ bool read_member(JsonScanner& scanner, unsigned& seen, QueryLine& line, std::vec
   if (!scanner.expect(':', "':'")) return false;
   const std::optional<Key> key = find_key(name);
   if (!key) {
-    scanner.content_error(fmt::format("unknown key \"{}{}\" (known: id, task, text, text_pair, ids)", utf8::prefix(name, kMaxQuotedKey),
-                                      name.size() > kMaxQuotedKey ? "..." : ""));
+    scanner.content_error(fmt::format("unknown key \"{}{}\" (known: id, task, tasks, text, text_pair, ids)",
+                                      utf8::prefix(name, kMaxQuotedKey), name.size() > kMaxQuotedKey ? "..." : ""));
     return skip_value(scanner, "an unknown key");
   }
   const unsigned bit = 1U << static_cast<unsigned>(*key);
@@ -99,6 +121,9 @@ bool read_member(JsonScanner& scanner, unsigned& seen, QueryLine& line, std::vec
     }
     case Key::kTask:
       return read_text(scanner, "task", line.task);
+    case Key::kTasks:
+      line.has_tasks = true;
+      return read_tasks(scanner, line.tasks);
     case Key::kText:
       line.has_text = true;
       return read_text(scanner, "text", line.text);
@@ -128,7 +153,9 @@ bool read_object(JsonScanner& scanner, unsigned& seen, QueryLine& line, std::vec
 }
 
 std::string_view missing_or_contradictory(const QueryLine& line, unsigned seen) {
-  if ((seen & (1U << static_cast<unsigned>(Key::kTask))) == 0) return "\"task\" is missing";
+  const bool has_task = (seen & (1U << static_cast<unsigned>(Key::kTask))) != 0;
+  if (has_task && line.has_tasks) return "\"tasks\" replace \"task\": give one or the other";
+  if (!has_task && !line.has_tasks) return "\"task\" is missing";
   if (line.has_ids && (line.has_text || line.has_text_pair)) return "\"ids\" replace the texts: give one or the other";
   if (!line.has_ids && !line.has_text) return "\"text\" (or \"ids\") is missing";
   return {};

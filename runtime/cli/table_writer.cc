@@ -178,9 +178,18 @@ void TableWriter::write_error(const QueryLine& line, std::string_view message) {
   out_.append('\n');
 }
 
+bool TableWriter::write_results(const QueryLine& line, std::span<const Answer> answers) {
+  bool all = true;
+  QueryLine row = line;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    row.task = line.tasks[i];
+    all &= write(row, answers[i]);
+  }
+  return all;
+}
+
 bool TableWriter::write(const QueryLine& line, const Answer& answer) {
-  const std::string_view problem = answer.status ? find_non_finite(answer) : answer.status.message();
-  if (!problem.empty() || !answer.status) {
+  if (const std::string_view problem = find_problem(answer); !problem.empty()) {
     write_error(line, problem);
     return false;
   }

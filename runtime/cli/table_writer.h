@@ -28,6 +28,7 @@ class TableWriter final : public AnswerWriter {
  public:
   TableWriter(Output& out, const TableLayout& layout) : out_(out), layout_(layout) {}
   bool write(const QueryLine& line, const Answer& answer) override;
+  bool write_results(const QueryLine& line, std::span<const Answer> answers) override;
   void write_error(const QueryLine& line, std::string_view message) override;
 
  private:

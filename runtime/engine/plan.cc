@@ -1,7 +1,8 @@
 // The planner: the code that lays out memory, run in counting mode over a bundle's metadata.
+#include "runtime/engine/plan.h"
+
 #include <new>
 
-#include "pets/model.h"
 #include "runtime/engine/model_impl.h"
 #include "runtime/engine/session_memory.h"
 #include "runtime/platform/check.h"
@@ -15,13 +16,21 @@ void include_limits(const bundle::BundleFile& file, uint32_t hidden, engine::Tas
   }
 }
 
-Result<Plan> plan_impl(const char* path, const SessionOptions& options, const std::vector<std::string>& delta_paths) {
+}  // namespace
+
+Result<engine::SessionPlan> engine::plan_session(const char* path, const ModelOptions& model, const SessionOptions& options,
+                                                 const std::vector<std::string>& delta_paths) {
+  if (model.backend != Backend::kCpu) {
+    return Status::error(ErrorCode::kUnsupported,
+                         "%s: a plan (and a memory limit) counts the cpu backend only: device memory is not planned yet", path);
+  }
   PETS_ASSIGN_OR_RETURN(const uint32_t threads, engine::check_session_options(options));
   PETS_ASSIGN_OR_RETURN(const auto file, bundle::BundleFile::open(path, false, bundle::Verification::kStructure));
   if (!file->has_base()) {
     return Status::error(ErrorCode::kInvalidArgument, "%s: a delta bundle holds tasks only; plan the bundle with its base", path);
   }
-  Plan plan;
+  SessionPlan result;
+  Plan& plan = result.plan;
   plan.mapped_bytes = file->bytes().size();
   plan.model_bytes = engine::count_tables(*file, nullptr);
   memory::Arena counting;
@@ -35,29 +44,25 @@ Result<Plan> plan_impl(const char* path, const SessionOptions& options, const st
     plan.model_bytes += engine::count_tables(*delta, &base);
     include_limits(*delta, base.hidden, limits);
   }
-  size_t tokenizer_scratch = 0;
+  result.positions = base.positions;
   if (const schema::WordPiece* tables = file->base().base->tokenizer()) {
     auto tokenizer = tokenizer::WordPieceTokenizer::create(*tables, file->base().bytes, base.vocabulary);
     if (!tokenizer) return Status::error(tokenizer.status().code(), "%s: tokenizer: %s", path, tokenizer.status().c_str());
-    tokenizer_scratch = tokenizer->scratch_bytes();
+    result.tokenizer_scratch = tokenizer->scratch_bytes();
   }
   memory::Arena arena;
-  engine::SessionMemory().lay_out(arena, base, engine::plan_capacity(base, limits, options, threads), tokenizer_scratch);
+  result.capacity = engine::plan_capacity(base, limits, options, threads);
+  engine::SessionMemory().lay_out(arena, base, result.capacity, result.tokenizer_scratch);
   plan.arena_bytes = arena.used();
   plan.total_bytes = plan.mapped_bytes + plan.model_bytes + plan.arena_bytes;
-  return plan;
+  return result;
 }
-
-}  // namespace
 
 Result<Plan> plan(const char* path, const ModelOptions& model, const SessionOptions& session,
                   const std::vector<std::string>& delta_paths) noexcept {
-  if (model.backend != Backend::kCpu) {
-    return Status::error(ErrorCode::kUnsupported,
-                         "%s: a plan (and a memory limit) counts the cpu backend only: device memory is not planned yet", path);
-  }
   try {
-    return plan_impl(path, session, delta_paths);
+    PETS_ASSIGN_OR_RETURN(const engine::SessionPlan planned, engine::plan_session(path, model, session, delta_paths));
+    return planned.plan;
   } catch (const std::bad_alloc&) {
     return Status::error(ErrorCode::kResourceExhausted, "%s: out of memory", path);
   }

@@ -36,9 +36,15 @@ Shown::Shown(std::string_view whole) {
 
 Status unknown_task(std::string_view name) { return Status::error(ErrorCode::kNotFound, "unknown task '%s'", Shown(name).text); }
 
-Result<tokenizer::Encoding> encode_query(const Model::Impl& model, const Task& task, const Query& query, std::span<tokenizer::Token> room,
-                                         std::span<std::byte> scratch) {
-  if (query.has_ids) return encode_ids(model, task, query.ids, room);
+Status check_limits(const Task& task, const EncoderCapacity& capacity) {
+  if (task.limits.within(capacity.tasks)) return Status::ok();
+  return Status::error(ErrorCode::kResourceExhausted,
+                       "task '%s' was added after this session was made and needs more scratch than was planned (rank %u, bottleneck %u, "
+                       "outputs %u): make a new session",
+                       task.info.name.c_str(), task.limits.rank, task.limits.inner, task.info.outputs);
+}
+
+Status check_text_query(const Model::Impl& model, const Task& task, const Query& query) {
   if (!model.has_tokenizer) {
     return Status::error(ErrorCode::kInvalidArgument, "this bundle holds no tokenizer: queries need token ids");
   }
@@ -50,6 +56,13 @@ Result<tokenizer::Encoding> encode_query(const Model::Impl& model, const Task& t
     return Status::error(ErrorCode::kInvalidArgument, "text_pair: its tokens are of type 1, this base has %u token type",
                          model.base.token_types);
   }
+  return Status::ok();
+}
+
+Result<tokenizer::Encoding> encode_query(const Model::Impl& model, const Task& task, const Query& query, std::span<tokenizer::Token> room,
+                                         std::span<std::byte> scratch) {
+  if (query.has_ids) return encode_ids(model, task, query.ids, room);
+  PETS_RETURN_IF_ERROR(check_text_query(model, task, query));
   return model.tokenizer.encode(query.text, query.text_pair, query.has_text_pair, task.info.max_length, room, scratch);
 }
 

@@ -110,4 +110,15 @@ LatencyTable fit_at_load(Session::Impl& session, double seconds) {
   return table;
 }
 
+LatencyTable nominal_table(const Session::Impl& session) {
+  constexpr double kRate = 2e10;    // multiply-adds a second and thread: a core of 2020
+  constexpr double kStartRows = 8;  // of a batch
+  LatencyTable table;
+  const double work = linear_work(session.internals.base);
+  const double row_seconds = work / (kRate * session.capacity.threads);
+  for (const uint32_t queries : {1U, 64U}) table.alpha.push_back({queries, 32, row_seconds * (32 * queries + kStartRows)});
+  table.beta = usual_beta(session.internals.base, row_seconds, work);
+  return table;
+}
+
 }  // namespace pets::serving

@@ -17,6 +17,10 @@ namespace pets::serving {
 /// that fails), the table has no points.
 LatencyTable fit_at_load(Session::Impl& session, double seconds = 0.25);
 
+/// A table without any measurement: a usual rate of multiply-adds, and what starting a batch costs as a number of rows. Right about which
+/// batches are good ones, not about seconds, until the cost model has been corrected by a few batches.
+LatencyTable nominal_table(const Session::Impl& session);
+
 /// Points of PET operators where a row of a batch takes `seconds` for `multiply_adds` of the shared encoder: what fit_at_load states.
 std::vector<BetaPoint> usual_beta(const engine::BaseWeights& base, double seconds, double multiply_adds);
 

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -46,40 +48,48 @@ class Pipe {
   int ends_[2] = {-1, -1};
 };
 
-/// Answers each query with the length of its text; a text "fail" fails.
+/// Answers each query with the length of its text, once for every task but "nobody", whose answer is an error; a text "fail" fails, a text
+/// "stop" is refused. Answers at once, or, with `later`, the last first when three queries have come or `flush` is called.
 class Echo {
  public:
-  Echo() {
+  explicit Echo(bool later = false) : later_(later) {
     task_.name = "t";
     task_.head = HeadType::kRegression;
   }
-  Status operator()(std::span<const Query> queries, Session::AnswerFn on_answer, void* context) {
-    batches.push_back(queries.size());
-    for (std::size_t i = 0; i < queries.size(); ++i) {
-      const float length = static_cast<float>(queries[i].text.size());
-      Answer answer;
-      answer.task = &task_;
-      answer.logits = {&length, 1};
-      if (queries[i].text == "fail") answer.status = Status::error(ErrorCode::kInvalidArgument, "asked to");
-      if (queries[i].text == "stop") return Status::error(ErrorCode::kInternal, "stopped");
-      on_answer(context, i, answer);
-    }
+  Status operator()(std::span<const std::string_view> tasks, const Query& query, Server::AnswerFn on_answer, void* context) {
+    if (query.text == "stop") return Status::error(ErrorCode::kUnavailable, "stopped");
+    const std::vector<std::string> names(tasks.begin(), tasks.end());
+    held_.push_back([this, names, text = std::string(query.text), on_answer, context] {
+      const float length = static_cast<float>(text.size());
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        Answer answer;
+        answer.task = &task_;
+        answer.logits = {&length, 1};
+        if (text == "fail") answer.status = Status::error(ErrorCode::kInvalidArgument, "asked to");
+        if (names[i] == "nobody") answer.status = Status::error(ErrorCode::kNotFound, "unknown task 'nobody'");
+        on_answer(context, 1, static_cast<uint32_t>(i), answer);
+      }
+    });
+    if (!later_ || held_.size() == 3) flush();
     return Status::ok();
   }
-  std::vector<std::size_t> batches;
+  void flush() {
+    for (; !held_.empty(); held_.pop_back()) held_.back()();
+  }
 
  private:
+  bool later_;
   TaskInfo task_;
+  std::vector<std::function<void()>> held_;
 };
 
 struct Outcome {
   RunEnd end = RunEnd::kInputEnd;
   std::string output;
   RunCounts counts;
-  std::vector<std::size_t> batches;
 };
 
-Outcome run_text(const std::string& text, std::size_t max_line = kMaxLineBytes, std::size_t max_queries = 256) {
+Outcome run_text(const std::string& text, std::size_t max_line = kMaxLineBytes, std::size_t max_lines = 256, bool later = false) {
   Pipe in;
   std::thread feeder([&] {
     in.write(text);
@@ -88,14 +98,13 @@ Outcome run_text(const std::string& text, std::size_t max_line = kMaxLineBytes, 
   LineReader reader(in.reader(), "input", max_line);
   Output out;
   JsonLinesWriter writer(out, false);
-  Echo echo;
-  RunLoop loop(reader, writer, out, std::ref(echo), max_queries);
+  Echo echo(later);
+  RunLoop loop(reader, writer, out, std::ref(echo), max_lines);
   Outcome outcome;
   outcome.end = loop.run([] { return false; }, [](const RunCounts&) {});
   feeder.join();
   outcome.output = out.buffered();
   outcome.counts = loop.counts();
-  outcome.batches = echo.batches;
   return outcome;
 }
 
@@ -109,7 +118,7 @@ TEST(RunLoop, AnswersInInputOrderWithErrorsInTheirPlace) {
   EXPECT_EQ(o.end, RunEnd::kInputEnd);
   EXPECT_EQ(o.output,
             "{\"id\":1,\"task\":\"t\",\"value\":3}\n"
-            "{\"id\":2,\"error\":\"unknown key \\\"nope\\\" (known: id, task, text, text_pair, ids)\"}\n"
+            "{\"id\":2,\"error\":\"unknown key \\\"nope\\\" (known: id, task, tasks, text, text_pair, ids)\"}\n"
             "{\"id\":3,\"error\":\"asked to\"}\n"
             "{\"id\":4,\"task\":\"t\",\"value\":0}\n");
   EXPECT_EQ(o.counts.lines, 4U);
@@ -153,11 +162,36 @@ TEST(RunLoop, ManyLinesOfManySizesComeBackComplete) {
   EXPECT_EQ(run_text(input, kMaxLineBytes, 1).output, expected);
 }
 
-TEST(RunLoop, AFailedRunGivesTheUnansweredAnError) {
+TEST(RunLoop, ARefusedQueryHasItsErrorInItsPlace) {
   const Outcome o = run_text(
       "{\"id\":1,\"task\":\"t\",\"text\":\"a\"}\n{\"id\":2,\"task\":\"t\",\"text\":\"stop\"}\n{\"id\":3,\"task\":\"t\",\"text\":\"a\"}\n");
   EXPECT_EQ(o.counts.lines, 3U);
-  EXPECT_NE(o.output.find("{\"id\":2,\"error\":\"stopped\"}\n"), std::string::npos) << o.output;
+  EXPECT_EQ(o.output, "{\"id\":1,\"task\":\"t\",\"value\":1}\n{\"id\":2,\"error\":\"stopped\"}\n{\"id\":3,\"task\":\"t\",\"value\":1}\n");
+}
+
+TEST(RunLoop, AnswersThatComeInAnotherOrderArePrintedInInputOrder) {
+  std::string input, expected;
+  for (int i = 0; i < 300; ++i) {
+    input += "{\"id\":" + std::to_string(i) + ",\"task\":\"t\",\"text\":\"" + std::string(static_cast<std::size_t>(i % 7), 'z') + "\"}\n";
+    expected += "{\"id\":" + std::to_string(i) + ",\"task\":\"t\",\"value\":" + std::to_string(i % 7) + "}\n";
+  }
+  EXPECT_EQ(run_text(input, kMaxLineBytes, 256, true).output, expected);
+}
+
+TEST(RunLoop, AFanOutIsOneLineWithErrorsInTheirPlace) {
+  const Outcome o = run_text(
+      "{\"id\":\"x\",\"tasks\":[\"t\",\"nobody\",\"t\"],\"text\":\"abc\"}\n"
+      "{\"tasks\":[],\"text\":\"abc\"}\n{\"tasks\":[\"t\",1],\"text\":\"abc\"}\n{\"tasks\":[\"t\"],\"task\":\"t\",\"text\":\"abc\"}\n"
+      "{\"tasks\":[\"t\"],\"text\":\"abcd\"}\n");
+  EXPECT_EQ(o.output,
+            "{\"id\":\"x\",\"results\":[{\"task\":\"t\",\"value\":3},{\"task\":\"nobody\",\"error\":\"unknown task 'nobody'\"},"
+            "{\"task\":\"t\",\"value\":3}]}\n"
+            "{\"error\":\"tasks must name at least one task, found none\"}\n"
+            "{\"error\":\"tasks[1] must be a string, found a number\"}\n"
+            "{\"error\":\"\\\"tasks\\\" replace \\\"task\\\": give one or the other\"}\n"
+            "{\"results\":[{\"task\":\"t\",\"value\":4}]}\n");
+  EXPECT_EQ(o.counts.lines, 5U);
+  EXPECT_EQ(o.counts.failed, 4U);
 }
 
 TEST(RunLoop, AnswersEachLineWhenTheInputPauses) {
@@ -216,12 +250,27 @@ TEST(RunLoop, AReadErrorEndsTheRun) {
   ::close(directory);
 }
 
-TEST(RunLoop, NoMoreThanTheBatchHolds) {
+TEST(RunLoop, NoMoreLinesAreOnTheirWayThanAllowed) {
+  Pipe in;
   std::string input;
   for (int i = 0; i < 10; ++i) input += "{\"task\":\"t\",\"text\":\"ab\"}\n";
-  const Outcome o = run_text(input, kMaxLineBytes, 4);
-  for (const std::size_t batch : o.batches) EXPECT_LE(batch, 4U);
-  EXPECT_EQ(o.counts.lines, 10U);
+  in.write(input);
+  in.close_writer();
+  LineReader reader(in.reader(), "input", kMaxLineBytes);
+  Output out;
+  JsonLinesWriter writer(out, false);
+  Echo echo;
+  std::atomic<int> submitted{0}, printed{0}, most{0};
+  RunLoop loop(
+      reader, writer, out,
+      [&](std::span<const std::string_view> tasks, const Query& query, Server::AnswerFn on_answer, void* context) {
+        most = std::max(most.load(), ++submitted - printed);
+        return echo(tasks, query, on_answer, context);
+      },
+      4);
+  EXPECT_EQ(loop.run([] { return false; }, [&](const RunCounts& counts) { printed = static_cast<int>(counts.lines); }), RunEnd::kInputEnd);
+  EXPECT_EQ(loop.counts().lines, 10U);
+  EXPECT_LE(most, 4 + 4);  // four that wait, and four at most that were printed and not yet told
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ TEST(QueryLine, RefusesWithTheReason) {
       {R"({"task":"t","text_pair":"x"})", "\"text\" (or \"ids\") is missing"},
       {R"({"task":"t","text":"x","ids":[1]})", "\"ids\" replace the texts: give one or the other"},
       {R"({"task":"t","text_pair":"x","ids":[1]})", "\"ids\" replace the texts: give one or the other"},
-      {R"({"task":"t","text":"x","txt":1})", "unknown key \"txt\" (known: id, task, text, text_pair, ids)"},
+      {R"({"task":"t","text":"x","txt":1})", "unknown key \"txt\" (known: id, task, tasks, text, text_pair, ids)"},
       {R"({"task":"t","task":"u","text":"x"})", "duplicate key \"task\""},
       {R"({"task":1,"text":"x"})", "task must be a string, found a number"},
       {R"({"task":"t","text":null})", "text must be a string, found null"},
@@ -156,7 +156,7 @@ TEST(QueryLine, LongUnknownKeysAreCutInTheMessage) {
   std::string key;
   for (int i = 0; i < 100; ++i) key += "\xC3\xA9";
   const Parsed p("{\"" + key + "\":1}");
-  EXPECT_EQ(p.line.error, "unknown key \"" + key.substr(0, 64) + "...\" (known: id, task, text, text_pair, ids)");
+  EXPECT_EQ(p.line.error, "unknown key \"" + key.substr(0, 64) + "...\" (known: id, task, tasks, text, text_pair, ids)");
 }
 
 TEST(QueryLine, BlankLines) {

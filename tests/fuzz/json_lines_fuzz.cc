@@ -89,7 +89,10 @@ void check_line(std::string_view text) {
     require(value.contains(key) == present);
     if (present) require(value[key].get_ref<const std::string&>() == read);
   };
-  same("task", line.task, true);
+  require(value.contains("tasks") == line.has_tasks && value.contains("task") == !line.has_tasks);
+  if (line.has_tasks)
+    require(value["tasks"].get<std::vector<std::string>>() == std::vector<std::string>(line.tasks.begin(), line.tasks.end()));
+  same("task", line.task, !line.has_tasks);
   same("text", line.text, line.has_text);
   same("text_pair", line.text_pair, line.has_text_pair);
   require(value.contains("ids") == line.has_ids);

@@ -20,7 +20,10 @@ enum class ErrorCode : int {
   kUnsupported,        ///< a newer version, an unknown layout, a backend that is not built in
   kMismatch,           ///< a task that belongs to another base
   kResourceExhausted,  ///< a memory limit or a planned capacity would be exceeded
-  kInternal
+  kInternal,
+  kCancelled,         ///< the caller took the query back, or the server stopped
+  kDeadlineExceeded,  ///< the query's deadline passed before it ran
+  kUnavailable        ///< the server was stopped, or its worker failed for good
 };
 
 /// The outcome of an operation. Holds its message inline, so that making, copying and destroying one never allocates.

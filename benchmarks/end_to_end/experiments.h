@@ -57,7 +57,7 @@ struct ProfileOptions {
   std::string backend = "cpu";
   uint32_t threads = 0;
   uint32_t max_batch_tokens = 2048;
-  double seconds = 100;  ///< to measure for; two rounds at least
+  double seconds = 100;  ///< to measure for; one round is always whole
   bool verbose = false;  ///< prints every point
 };
 

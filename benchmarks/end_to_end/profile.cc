@@ -83,19 +83,16 @@ class Profile {
     make_batches();
     const double loaded = seconds_since(start);
     const auto measuring = Steady::now();
-    double longest = 0;
+    end_ = measuring + std::chrono::duration_cast<Steady::duration>(std::chrono::duration<double>(options_.seconds));
     uint32_t rounds = 0;
-    while (rounds < 2 || seconds_since(measuring) + longest < options_.seconds) {
-      const auto round = Steady::now();
+    for (; !enough_; ++rounds, first_round_ = false) {  // the last round may stop halfway
       measure_alpha();
       measure_beta();
       for (MixedBatch& batch : mixed_) {
         measure(batch);
         measure(batch.unchanged);
       }
-      longest = std::max(longest, seconds_since(round));
-      ++rounds;
-      progress(rounds, seconds_since(measuring));
+      progress(rounds + 1, seconds_since(measuring));
     }
     const serving::LatencyTable table = make_table();
     if (const Status status = serving::write_latency_table(options_.output.c_str(), table); !status) return fail(status);
@@ -162,7 +159,7 @@ class Profile {
     Measured probe;
     add_rows(unchanged, 256, 32, probe.queries);
     for (int i = 0; i < 3; ++i) measure(probe);
-    const double row = *std::min_element(probe.seconds.begin(), probe.seconds.end()) / 256;
+    const double row = middle(probe.seconds) / 256;
     // Where a round would take more than a third of the time, the largest batches are left out: what is beyond them is extrapolated.
     for (uint32_t cap = options_.max_batch_tokens;; cap /= 2) {
       alpha_.clear();
@@ -282,8 +279,11 @@ class Profile {
     return std::chrono::duration<double>(Steady::now().time_since_epoch()).count();
   }
 
+  /// Whether the time is spent; the first round is always whole.
+  bool is_enough() { return enough_ = !first_round_ && Steady::now() >= end_; }
+
   void measure(Measured& batch) {
-    for (double i = 0; i < batch.weight; ++i) batch.seconds.push_back(run_once(batch));
+    for (double i = 0; i < batch.weight && !is_enough(); ++i) batch.seconds.push_back(run_once(batch));
   }
 
   void measure_alpha() {
@@ -293,7 +293,7 @@ class Profile {
   /// Each batch between two of the same rows without operators, so that what else the machine does counts for both.
   void measure_beta() {
     for (BetaGroup& group : beta_) {
-      for (double i = 0; i < group.unchanged.weight; ++i) {
+      for (double i = 0; i < group.unchanged.weight && !is_enough(); ++i) {
         double before = run_once(group.unchanged);
         for (size_t b = 0; b < group.batches.size(); b += 2) {
           const size_t end = std::min(b + 2, group.batches.size());
@@ -377,6 +377,8 @@ class Profile {
   std::unique_ptr<Session> session_;
   std::map<std::string, std::shared_ptr<const engine::Task>> tasks_;
   uint32_t positions_ = 0;
+  Steady::time_point end_ = Steady::time_point::max();
+  bool first_round_ = true, enough_ = false;
   std::vector<tokenizer::Token> ids_;
   std::vector<AlphaBatch> alpha_;
   std::vector<BetaGroup> beta_;

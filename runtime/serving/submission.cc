@@ -147,6 +147,7 @@ Status Server::Impl::accept(Submission& submission, std::size_t part) {
   Reservation reservation(*this);
   for (;;) {
     Room needed;
+    bool queued = false, wake = false;
     {
       const AtDesk at(*this);
       PETS_RETURN_IF_ERROR(read(submission, *task, at.desk()));
@@ -158,10 +159,12 @@ Status Server::Impl::accept(Submission& submission, std::size_t part) {
       if (reservation.covers(needed) || ((first_waiter_ == nullptr || on_worker()) && has_room(needed))) {
         reservation.give_back(lock);
         enqueue_group(submission, std::span(at.desk().tokens).first(submission.encoding.count));
-        if (worker_sleeps_) work_.notify_one();
-        return Status::ok();
+        queued = true;
+        wake = worker_sleeps_;
       }
     }
+    if (wake) work_.notify_one();  // not before: it would wait for the lock
+    if (queued) return Status::ok();
     // The tokens are read again after that: others were read at this desk meanwhile.
     PETS_RETURN_IF_ERROR(make_room(submission, needed, reservation));
   }

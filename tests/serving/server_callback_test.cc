@@ -192,7 +192,7 @@ TEST_F(ServerCallback, DrainAndStopAreRefusedInsideEveryCallback) {
 
 TEST_F(ServerCallback, StopsRaceWithEverything) {
   const Watchdog watchdog("stop races");
-  for (uint32_t round = 0; round < 20 * testing_util::kServerEffort; ++round) {
+  for (uint32_t round = 0; round < 8 * testing_util::kServerEffort; ++round) {
     options_.overflow = static_cast<Overflow>(round % 3);
     start();
     Tally tally;

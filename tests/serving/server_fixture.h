@@ -207,26 +207,27 @@ class ToldRunner final : public serving::BatchRunner {
 /// A server whose batches run as the test says.
 class ToldServerFixture : public ServerFixture {
  protected:
-  ToldServerFixture() { options_.max_queued = 8; }
+  ToldServerFixture() {
+    options_.max_queued = 8;
+    options_.session.threads = 1;
+    auto session = Session::create(model_, options_.session);
+    EXPECT_TRUE(session) << session.status().c_str();
+    capacity_ = (*session)->impl().capacity;
+  }
 
   void start(uint32_t metrics_tasks = 32) {
-    const engine::EncoderCapacity capacity = [&] {
-      auto session = Session::create(model_, options_.session);
-      EXPECT_TRUE(session);
-      return (*session)->impl().capacity;
-    }();
     serving::ServerSizes sizes;
     sizes.slots = options_.max_queued;
     sizes.query_tokens = base_.positions;
     sizes.queued_tokens = std::max(options_.max_queued_tokens != 0 ? options_.max_queued_tokens : 64 * sizes.slots, base_.positions);
-    sizes.staged_tokens = std::max(capacity.tokens, base_.positions);
+    sizes.staged_tokens = std::max(capacity_.tokens, base_.positions);
     sizes.desks = 3;
     sizes.desk_scratch = model_->impl().tokenizer.scratch_bytes();
     auto metrics = serving::Metrics::create(metrics_tasks);
     auto trace = serving::BatchTrace::create(16);
     ASSERT_TRUE(metrics && trace);
     const std::vector<serving::AlphaPoint> points{{1, 16, 2e-4}, {1, 64, 3e-4}, {4, 64, 9e-4}};
-    server_ = std::make_unique<Server::Impl>(model_, options_, sizes, std::make_unique<ToldRunner>(control_), capacity,
+    server_ = std::make_unique<Server::Impl>(model_, options_, sizes, std::make_unique<ToldRunner>(control_), capacity_,
                                              serving::CostModel(points, {}),
                                              serving::Records{std::move(metrics).value(), std::move(trace).value()});
     server_->start();
@@ -244,6 +245,7 @@ class ToldServerFixture : public ServerFixture {
   }
   MetricsSnapshot counted() const { return server_->records().metrics->snapshot(); }
 
+  engine::EncoderCapacity capacity_;
   RunnerControl control_;
   std::unique_ptr<Server::Impl> server_;
 };

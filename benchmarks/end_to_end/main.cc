@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include "benchmarks/end_to_end/experiments.h"
+#include "benchmarks/serving/commands.h"
 
 #include "pets/version.h"
 
@@ -49,12 +50,15 @@ int main(int argc, char** argv) {
   growths->add_option("--threads", growth.threads, "workers; 0: all processors")->capture_default_str();
   growths->add_option("--rounds", growth.rounds, "interleaved rounds")->check(CLI::Range(1, 1000))->capture_default_str();
 
+  const auto run_serving = add_serving_commands(app);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   pets::converter::parse_precision(precision, &mixed.precision);
+  if (const std::optional<int> status = run_serving(); status) return *status;
   if (workloads->parsed()) return run_workloads(workload);
   if (capacities->parsed()) return run_capacity(capacity);
   if (growths->parsed()) return run_growth(growth);

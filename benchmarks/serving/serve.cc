@@ -23,8 +23,14 @@ struct OpenCase {
   std::string trace;
   double load = 0;
   std::vector<double> rates, full_ms;
-  std::vector<std::vector<Figures>> measured, simulated;  // [strategy][round]
+  std::vector<std::vector<Figures>> measured, simulated, replayed;  // [strategy][round]
 };
+
+std::string compared(double measured, double simulated, double replayed, double scale) {
+  const auto off = [&](double other) { return measured > 0 ? (other / measured - 1) * 100 : 0; };
+  return fmt::format("{:.1f} / {:.1f} ({:+.0f} %) / {:.1f} ({:+.0f} %)", measured * scale, simulated * scale, off(simulated),
+                     replayed * scale, off(replayed));
+}
 
 std::string compared(double measured, double simulated, double scale) {
   const double off = measured > 0 ? (simulated / measured - 1) * 100 : 0;
@@ -71,9 +77,10 @@ void report_open(ServeWorld& world) {
   std::vector<OpenCase> cases;
   for (const std::string& trace : options.traces) {
     for (const double load : options.loads) {
-      cases.push_back({trace, load, {}, {}, {}, {}});
+      cases.push_back({trace, load, {}, {}, {}, {}, {}});
       cases.back().measured.resize(world.strategies().size());
       cases.back().simulated.resize(world.strategies().size());
+      cases.back().replayed.resize(world.strategies().size());
     }
   }
   TraceOptions direct_options = world.trace_options(options.seed + 1'000'003);
@@ -96,20 +103,31 @@ void report_open(ServeWorld& world) {
       }
       for (size_t s = 0; s < world.strategies().size(); ++s) {
         const Strategy strategy = world.strategies()[s];
-        const DeviceModel device = world.calibrate(seed + 500'000, options.calibrate_seconds);
+        Server& server = world.server(strategy);
         SimulationOptions simulation = world.simulation(strategy);
-        simulation.wake_seconds = world.measure_wake(world.server(strategy), seed + 600'000);
-        each.measured[s].push_back(run_open(world.server(strategy), world, *trace));
+        std::vector<ServeWorld::Ratio> ratios;
+        world.calibrate(seed + 500'000, options.calibrate_seconds / 2, ratios);
+        simulation.wake_seconds = world.measure_wake(server, seed + 600'000);
+        double start = 0;
+        each.measured[s].push_back(run_open(server, world, *trace, start));
+        const DeviceModel was = world.as_it_was(server, start);
+        rest();
+        world.calibrate(seed + 800'000, options.calibrate_seconds / 2, ratios);
+        const DeviceModel device = world.device(ratios, seed);
         each.simulated[s].push_back(simulate(*trace, world.works(), device.costs, device, simulation).figures);
-        const Figures &real = each.measured[s].back(), &virtual_one = each.simulated[s].back();
+        each.replayed[s].push_back(simulate(*trace, world.works(), device.costs, was, simulation).figures);
+        const Figures &real = each.measured[s].back(), &virtual_one = each.simulated[s].back(), &replay = each.replayed[s].back();
         fmt::print(stderr, "round {} {} {:.1f} {}: p50 {} p99 {} ms, wake {:.2f} ms\n", round, each.trace, each.load,
-                   strategy_name(strategy), compared(real.p50, virtual_one.p50, 1e3), compared(real.p99, virtual_one.p99, 1e3),
-                   simulation.wake_seconds * 1e3);
+                   strategy_name(strategy), compared(real.p50, virtual_one.p50, replay.p50, 1e3),
+                   compared(real.p99, virtual_one.p99, replay.p99, 1e3), simulation.wake_seconds * 1e3);
       }
     }
   }
   fmt::print(
-      "\nOpen loop: measured / simulated (difference), medians of rounds; a load of 1 is what full batches handed to Session::run answer "
+      "\nOpen loop, medians of rounds: measured / simulated (difference), fitted on other queries / simulated (difference) with every "
+      "batch as "
+      "slow as the server's were at that time, which is no prediction but shows what is the queue's and what the device's. A load of 1 is "
+      "what full batches handed to Session::run answer "
       "just before. Misses: expired or answered late, at {} full batches.\n\n"
       "| trace | load | queries/s offered | full batch ms | strategy | answered/s | mean ms | p50 ms | p95 ms | p99 ms | p99 in full "
       "batches | "
@@ -117,16 +135,17 @@ void report_open(ServeWorld& world) {
       options.deadline_batches);
   for (const OpenCase& each : cases) {
     for (size_t s = 0; s < world.strategies().size(); ++s) {
-      const Figures real = medians(each.measured[s]), model = medians(each.simulated[s]);
+      const Figures real = medians(each.measured[s]), model = medians(each.simulated[s]), replay = medians(each.replayed[s]);
       const double full = median(each.full_ms) / 1e3;
       fmt::print(
           "| {} | {:.2f} | {:.1f} | {:.1f} | {} | {} | {} | {} | {} | {} | {:.2f} | {:.3f} / {:.3f} | {:.0f} / {:.0f} | {:.1f} / {:.1f} | "
           "{:.0f} / {:.0f} |\n",
           each.trace, each.load, median(each.rates), full * 1e3, strategy_name(world.strategies()[s]),
-          compared(real.throughput, model.throughput, 1), compared(real.mean, model.mean, 1e3), compared(real.p50, model.p50, 1e3),
-          compared(real.p95, model.p95, 1e3), compared(real.p99, model.p99, 1e3), real.p99 / full, real.miss_share() * 100,
-          model.miss_share() * 100, real.batch_rows, model.batch_rows, real.padding_share * 100, model.padding_share * 100,
-          real.busy_share * 100, model.busy_share * 100);
+          compared(real.throughput, model.throughput, replay.throughput, 1), compared(real.mean, model.mean, replay.mean, 1e3),
+          compared(real.p50, model.p50, replay.p50, 1e3), compared(real.p95, model.p95, replay.p95, 1e3),
+          compared(real.p99, model.p99, replay.p99, 1e3), real.p99 / full, real.miss_share() * 100, model.miss_share() * 100,
+          real.batch_rows, model.batch_rows, real.padding_share * 100, model.padding_share * 100, real.busy_share * 100,
+          model.busy_share * 100);
     }
   }
 }
@@ -146,7 +165,8 @@ void report_closed(ServeWorld& world) {
     for (size_t s = 0; s < world.strategies().size(); ++s) {
       const Strategy strategy = world.strategies()[s];
       for (size_t n = 0; n < options.outstanding.size(); ++n) {
-        const DeviceModel device = world.calibrate(options.seed * 1000 + 400'000 + round, options.calibrate_seconds);
+        std::vector<ServeWorld::Ratio> ratios;
+        world.calibrate(options.seed * 1000 + 400'000 + round, options.calibrate_seconds / 2, ratios);
         const double count = static_cast<double>(trace.arrivals.size());
         rest();
         const double before = world.run_direct(trace).seconds;
@@ -154,6 +174,8 @@ void report_closed(ServeWorld& world) {
         const double seconds = run_closed(world.server(strategy), world, trace, options.producers, options.outstanding[n]);
         rest();
         const double after = world.run_direct(trace).seconds;
+        world.calibrate(options.seed * 1000 + 450'000 + round, options.calibrate_seconds / 2, ratios);
+        const DeviceModel device = world.device(ratios, round);
         SimulationOptions simulation = world.simulation(strategy);
         simulation.outstanding = options.producers * options.outstanding[n];
         const Figures figures = simulate(trace, world.works(), device.costs, device, simulation).figures;

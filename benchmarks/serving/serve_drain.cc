@@ -50,14 +50,19 @@ void report_drain(ServeWorld& world) {
       made.queries = options.drain_queries;
       made.sigma = options.sigmas[at];
       const Trace trace = make_trace(made);
-      const DeviceModel device = world.calibrate(made.seed + 100'000, options.calibrate_seconds);
+      std::vector<ServeWorld::Ratio> ratios;
       direct[at].push_back(world.run_direct(trace).seconds);
       for (size_t s = 0; s < strategies; ++s) {
         Row& row = rows[at][s];
         const SimulationOptions simulation = world.simulation(world.strategies()[s]);
+        world.calibrate(made.seed + 100'000 + s, options.calibrate_seconds / static_cast<double>(strategies), ratios);
         row.seconds.push_back(run_drain(world.server(simulation.strategy), world, trace));
         row.schedule.push_back(schedule_seconds(world, trace, simulation));
-        row.figures = simulate(trace, world.works(), device.costs, device, simulation).figures;
+      }
+      const DeviceModel device = world.device(ratios, made.seed);
+      for (size_t s = 0; s < strategies; ++s) {
+        Row& row = rows[at][s];
+        row.figures = simulate(trace, world.works(), world.table_costs(), device, world.simulation(world.strategies()[s])).figures;
         row.simulated.push_back(row.figures.seconds);
       }
     }

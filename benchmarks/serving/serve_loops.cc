@@ -41,12 +41,12 @@ void note_end(void* context, QueryId, uint32_t, const Answer& answer) {
 
 }  // namespace
 
-Figures run_open(Server& server, const ServeWorld& world, const Trace& trace) {
+Figures run_open(Server& server, const ServeWorld& world, const Trace& trace, double& started) {
   Run run;
   run.ends.resize(trace.arrivals.size());
   std::vector<Ticket> tickets(trace.arrivals.size());
   const Steady::time_point start = Steady::now() + std::chrono::milliseconds(5);
-  run.start = std::chrono::duration<double>(start.time_since_epoch()).count();
+  started = run.start = std::chrono::duration<double>(start.time_since_epoch()).count();
   std::thread generator([&] {
     for (size_t i = 0; i < trace.arrivals.size(); ++i) {
       const Arrival& arrival = trace.arrivals[i];

@@ -135,21 +135,17 @@ ServeWorld::Direct ServeWorld::run_direct(const Trace& trace) {
   return direct;
 }
 
-DeviceModel ServeWorld::calibrate(uint64_t seed, double seconds) {
+void ServeWorld::calibrate(uint64_t seed, double seconds, std::vector<Ratio>& ratios) {
   Random random(seed);
   TraceOptions made = trace_options(random.next());
   made.process = Process::kAtOnce;
   made.queries = 8192;
   const Trace trace = make_trace(made);
-  struct Measured {
-    uint32_t rows = 0;
-    double ratio = 0;
-  };
-  std::vector<Measured> measured;
+  const size_t least = ratios.size() + 4;
   std::vector<Query> queries;
   const double most = std::log2(options_.max_batch_tokens / 16.0);
   size_t next = 0;
-  for (const double start = steady_seconds(); steady_seconds() - start < seconds || measured.size() < 8;) {
+  for (const double start = steady_seconds(); steady_seconds() - start < seconds || ratios.size() < least;) {
     const auto wanted = static_cast<uint32_t>(16 * std::exp2(random.uniform() * most));
     std::vector<uint32_t> batch;
     uint32_t rows = 0;
@@ -164,20 +160,24 @@ DeviceModel ServeWorld::calibrate(uint64_t seed, double seconds) {
     for (const uint32_t i : batch) queries.push_back(query(trace, i));
     const double begin = steady_seconds();
     (void)session_->run(queries, [](size_t, const Answer&) {});
-    measured.push_back({rows, (steady_seconds() - begin) / pets::benchmarks::batch_seconds(trace, batch, works_, table_costs_)});
+    ratios.push_back({rows, (steady_seconds() - begin) / pets::benchmarks::batch_seconds(trace, batch, works_, table_costs_)});
   }
+}
 
-  DeviceModel device{table_costs_, {}, random.next()};
-  // By powers of two of strips, as the model keeps its corrections: towards the median, again and again until nothing moves.
+DeviceModel ServeWorld::device(std::span<const Ratio> ratios, uint64_t seed) const {
+  DeviceModel device{table_costs_, {}, seed, {}};
+  // By powers of two of strips, as the model keeps its corrections: towards the mean, again and again until nothing moves.
   for (uint32_t rows = 16; rows <= 2 * options_.max_batch_tokens; rows *= 2) {
-    std::vector<double> ratios;
-    for (const Measured& each : measured) {
-      if (std::bit_width((each.rows + 15) / 16) == std::bit_width(rows / 16)) ratios.push_back(each.ratio);
+    std::vector<double> found;
+    for (const Ratio& each : ratios) {
+      if (std::bit_width((each.rows + 15) / 16) == std::bit_width(rows / 16)) found.push_back(each.ratio);
     }
-    if (ratios.empty()) continue;
-    const double wanted = median(ratios);
+    if (found.empty()) continue;
+    // The mean: over the batches of a trace the time adds up, slow ones included.
+    double wanted = 0;
+    for (const double ratio : found) wanted += ratio / static_cast<double>(found.size());
     for (int step = 0; step < 200; ++step) device.costs.correct(rows, device.costs.correction(rows), wanted);
-    for (const double ratio : ratios) device.noise.push_back(ratio / wanted);
+    for (const double ratio : found) device.noise.push_back(ratio / wanted);
   }
   return device;
 }
@@ -212,9 +212,25 @@ SimulationOptions ServeWorld::simulation(Strategy strategy) const {
   simulation.batching.limits = limits();
   simulation.batching.fixed_queries = options_.fixed_queries;
   simulation.max_queued = std::max(4096U, options_.drain_queries + 1);
-  // Locks, planning and the records between two batches; see docs/decisions.md for what was seen.
+  // Locks, planning and the records between two batches.
   simulation.batch_overhead_seconds = 50e-6;
   return simulation;
+}
+
+DeviceModel ServeWorld::as_it_was(Server& server, double seconds) const {
+  DeviceModel device{table_costs_, {}, 0, {}};
+  double end_before = 0;  // a simulated batch may begin a little sooner than the real one did
+  for (const serving::BatchRecord& record : server.impl().records().trace.records()) {
+    const double start = static_cast<double>(record.start_ns) * 1e-9 - seconds;
+    if (start < 0) continue;
+    const double rows = record.rows, length = rows / record.queries;
+    // What the server predicted is (alpha + beta) * correction, of which beta * correction is known apart.
+    const double alpha = table_costs_.alpha({record.rows, record.queries, rows * length});
+    const double uncorrected = alpha * record.predicted_seconds / std::max(record.predicted_seconds - record.pet_seconds, 1e-9);
+    device.slowdowns.push_back({end_before, static_cast<double>(record.end_ns - record.start_ns) * 1e-9 / uncorrected});
+    end_before = static_cast<double>(record.end_ns) * 1e-9 - seconds;
+  }
+  return device;
 }
 
 BatchSums ServeWorld::batches_since(Server& server, double seconds) {

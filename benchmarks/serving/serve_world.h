@@ -47,14 +47,22 @@ class ServeWorld {
   Direct run_direct(const Trace& trace);
 
   /// A device for the simulator: the table, corrected by batches of the same tasks and lengths that are run for so many seconds, with the
-  /// deviations that they had. `seed`: of their queries.
-  DeviceModel calibrate(uint64_t seed, double seconds);
+  /// deviations that they had. `seed`: of their queries. Where the machine is shared, its speed drifts: a second call, after what is
+  /// compared, adds to the batches of the first.
+  struct Ratio {
+    uint32_t rows = 0;
+    double ratio = 0;  ///< what a batch took to what the table says
+  };
+  void calibrate(uint64_t seed, double seconds, std::vector<Ratio>& ratios);
+  DeviceModel device(std::span<const Ratio> ratios, uint64_t seed) const;
   /// What a batch takes more if the worker slept before: single queries through the server, some time apart, against back to back.
   double measure_wake(Server& server, uint64_t seed);
   SimulationOptions simulation(Strategy strategy) const;
 
   /// Batches that the server recorded since, whose sums the figures need.
   static BatchSums batches_since(Server& server, double seconds);
+  /// The table and, batch by batch since then, how much longer than it says the server's batches took: not a prediction.
+  DeviceModel as_it_was(Server& server, double seconds) const;
 
  private:
   explicit ServeWorld(const ServeOptions& options);
@@ -76,8 +84,9 @@ class ServeWorld {
   std::map<Strategy, std::unique_ptr<Server>> servers_;
 };
 
-/// Runs the trace open loop: arrivals at their times whatever the server does, latency from the intended arrival. Figures of the answers.
-Figures run_open(Server& server, const ServeWorld& world, const Trace& trace);
+/// Runs the trace open loop: arrivals at their times whatever the server does, latency from the intended arrival. Figures of the answers;
+/// `start` is when the trace began.
+Figures run_open(Server& server, const ServeWorld& world, const Trace& trace, double& start);
 /// Closed loop: producers with so many outstanding queries each. Seconds until all are answered.
 double run_closed(Server& server, const ServeWorld& world, const Trace& trace, uint32_t producers, uint32_t outstanding);
 /// All at once: seconds from the first batch to the last answer.

@@ -31,7 +31,9 @@ Status run(const SimulateOptions& options) {
   }
   const serving::CostModel planner(planner_table.alpha, planner_table.beta);
   const DeviceModel device{serving::CostModel(device_table.alpha, device_table.beta),
-                           options.noise > 0 ? log_normal_noise(options.noise) : std::vector<double>(), options.made.seed};
+                           options.noise > 0 ? log_normal_noise(options.noise) : std::vector<double>(),
+                           options.made.seed,
+                           {}};
 
   SimulationOptions simulation;
   simulation.batching.limits = {options.max_batch_tokens, options.max_batch_queries};

@@ -197,6 +197,12 @@ class Simulator {
       sum.add(item);
     }
     const double seconds = sum.seconds(device_.costs);
+    if (!device_.slowdowns.empty()) {
+      const double time = static_cast<double>(now_) / kNanoseconds;
+      const auto after = std::upper_bound(device_.slowdowns.begin(), device_.slowdowns.end(), time,
+                                          [](double t, const DeviceModel::Slowdown& slowdown) { return t < slowdown.seconds; });
+      return seconds * (after == device_.slowdowns.begin() ? after : after - 1)->factor;
+    }
     return device_.noise.empty() ? seconds : seconds * device_.noise[random_.below(device_.noise.size())];
   }
 

@@ -20,6 +20,12 @@ struct DeviceModel {
   /// log_normal_noise.
   std::vector<double> noise;
   uint64_t seed = 1;  ///< of the draws
+  /// How slow the machine was when: a batch that begins at `seconds` takes the factor of the last moment before it. In order of time; used
+  /// in place of `noise` where it is not empty. Tells errors of the device's model from errors of the queue's.
+  struct Slowdown {
+    double seconds = 0, factor = 1;
+  };
+  std::vector<Slowdown> slowdowns;
 };
 
 /// 1,024 factors of median 1 whose logarithms have the deviation `sigma`.

@@ -17,7 +17,7 @@ constexpr Strategy kStrategies[] = {Strategy::kPacked, Strategy::kCoordinated, S
 
 DeviceModel made_up(const std::string& name) {
   const serving::LatencyTable table = made_up_table(name);
-  return {serving::CostModel(table.alpha, table.beta), {}, 1};
+  return {serving::CostModel(table.alpha, table.beta), {}, 1, {}};
 }
 
 Simulation run(const Trace& trace, const DeviceModel& device, const SimulationOptions& options) {
@@ -186,6 +186,25 @@ TEST(Simulator, TheOverheadIsPartOfEveryBatch) {
   options.wake_seconds = 0.0625;
   const std::vector<serving::TaskWork> no_work(1);
   EXPECT_NEAR(simulate(trace, no_work, device.costs, device, options).figures.p99, device.costs.alpha(shape) + 0.4375, 1e-6);
+}
+
+TEST(Simulator, ASlowMachineIsSlowFromThenOn) {
+  DeviceModel device = made_up("linear");
+  TraceOptions made;
+  made.tasks = 1;
+  made.sigma = 0;
+  made.process = Process::kUniform;
+  made.rate = 1;
+  made.queries = 10;
+  const Trace trace = make_trace(made);
+  device.slowdowns = {{0, 1}, {5.5, 3}};
+  serving::BatchShape shape;
+  shape.add(32);
+  const std::vector<serving::TaskWork> no_work(1);
+  const Simulation simulation = simulate(trace, no_work, device.costs, device, {});
+  for (const QueryEnd& end : simulation.ends) {
+    EXPECT_NEAR(end.seconds - end.arrival_seconds, device.costs.alpha(shape) * (end.arrival_seconds > 5.5 ? 3 : 1), 1e-6);
+  }
 }
 
 TEST(Figures, QuantilesAreExact) {

@@ -29,7 +29,8 @@ serving::LatencyTable made_up_table(const std::string& name) {
   serving::LatencyTable table;
   table.key = {"made up", "none", "none", "fp32", "", 1, 384, 6, 12, 1536, 30522, 512, 0};
   for (uint32_t rows = 16; rows <= 8192; rows *= 2) {
-    for (const uint32_t length : {16U, 128U}) {
+    // Three lengths: of two, the pairs are a sum of multiples of the rows and the queries, and no fit could tell what they cost.
+    for (const uint32_t length : {16U, 32U, 128U}) {
       if (length > rows) continue;
       const double charged = std::max(rows, device.free_rows) - device.free_rows;
       table.alpha.push_back({rows / length, length, device.batch + device.row * charged + device.pair * rows * length});

@@ -67,6 +67,7 @@ Result<Trace> trace_of(const ServeWorld& world, const std::string& name, double 
   made.rate = rate;
   made.seconds = world.options().seconds;
   made.deadline_seconds = deadline;
+  PETS_RETURN_IF_ERROR(check_trace_options(made));
   return make_trace(made);
 }
 

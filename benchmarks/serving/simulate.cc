@@ -64,6 +64,7 @@ Status run(const SimulateOptions& options) {
     sample.process = Process::kAtOnce;
     sample.queries = 4096;
     full_rate = capacity(make_trace(sample), works, device.costs, simulation.batching.limits);
+    PETS_RETURN_IF_ERROR(check_trace_options(made));
     if (made.rate == 0) made.rate = options.load * full_rate;
     trace = make_trace(made);
   }
@@ -105,6 +106,17 @@ bool parse_process(const std::string& name, Process* process) {
   if (found == std::end(kNames)) return false;
   *process = static_cast<Process>(found - std::begin(kNames));
   return true;
+}
+
+Status check_trace_options(const TraceOptions& made) {
+  if (made.process == Process::kBursty && made.bursts.ratio * made.bursts.on_share > 1) {
+    return Status::error(ErrorCode::kInvalidArgument, "bursty: expected --burst-ratio * --burst-share to be at most 1, found %g * %g",
+                         made.bursts.ratio, made.bursts.on_share);
+  }
+  if (made.process == Process::kAtOnce && made.queries == 0) {
+    return Status::error(ErrorCode::kInvalidArgument, "at-once: expected a number of queries (simulate --queries)");
+  }
+  return Status::ok();
 }
 
 int run_simulate(const SimulateOptions& options) {

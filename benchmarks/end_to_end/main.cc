@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include "benchmarks/end_to_end/experiments.h"
+#include "benchmarks/serving/commands.h"
 
 #include "pets/version.h"
 
@@ -72,6 +73,7 @@ int main(int argc, char** argv) {
   fan_out->add_option("--precision", fan_precision, "of the base's linear weights")
       ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
       ->capture_default_str();
+  const auto run_serving = add_serving_commands(app);
 
   try {
     app.parse(argc, argv);
@@ -80,6 +82,7 @@ int main(int argc, char** argv) {
   }
   pets::converter::parse_precision(precision, &mixed.precision);
   pets::converter::parse_precision(fan_precision, &fan.precision);
+  if (const std::optional<int> status = run_serving(); status) return *status;
   if (workloads->parsed()) return run_workloads(workload);
   if (profiles->parsed()) return run_profile(profile);
   if (capacities->parsed()) return run_capacity(capacity);

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include "benchmarks/end_to_end/experiments.h"
+#include "benchmarks/paper/paper.h"
 
 #include "pets/version.h"
 
@@ -49,6 +50,8 @@ int main(int argc, char** argv) {
   growths->add_option("--threads", growth.threads, "workers; 0: all processors")->capture_default_str();
   growths->add_option("--rounds", growth.rounds, "interleaved rounds")->check(CLI::Range(1, 1000))->capture_default_str();
 
+  PaperCommands paper(app);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -58,5 +61,6 @@ int main(int argc, char** argv) {
   if (workloads->parsed()) return run_workloads(workload);
   if (capacities->parsed()) return run_capacity(capacity);
   if (growths->parsed()) return run_growth(growth);
+  if (int status = 0; paper.run(&status)) return status;
   return mixed_batch->parsed() ? run_mixed_batch(mixed) : run_load_time(load);
 }

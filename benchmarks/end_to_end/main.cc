@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include "benchmarks/end_to_end/experiments.h"
+#include "benchmarks/paper/paper.h"
 #include "benchmarks/serving/commands.h"
 
 #include "pets/version.h"
@@ -74,6 +75,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
       ->capture_default_str();
   const auto run_serving = add_serving_commands(app);
+  PaperCommands paper(app);
 
   try {
     app.parse(argc, argv);
@@ -88,5 +90,6 @@ int main(int argc, char** argv) {
   if (capacities->parsed()) return run_capacity(capacity);
   if (growths->parsed()) return run_growth(growth);
   if (fan_out->parsed()) return run_fan_out(fan);
+  if (int status = 0; paper.run(&status)) return status;
   return mixed_batch->parsed() ? run_mixed_batch(mixed) : run_load_time(load);
 }

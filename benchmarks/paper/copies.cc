@@ -1,0 +1,119 @@
+// Figure 8.
+#include <atomic>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <thread>
+
+#include "benchmarks/paper/workload.h"
+
+namespace pets::benchmarks {
+namespace {
+
+/// Of the available memory at most this share is taken: a machine that swaps measures nothing.
+constexpr double kShareOfMemory = 0.85;
+
+/// One task's whole model and its queries.
+struct Copy {
+  std::shared_ptr<Model> model;
+  std::unique_ptr<Session> session;
+  paper::Asked asked;
+};
+
+SessionOptions session_for(const PaperCopiesOptions& options, uint32_t tasks, uint32_t threads) {
+  SessionOptions session;
+  session.threads = threads;
+  session.max_batch_tokens = tasks * options.queries * options.length;
+  session.max_batch_queries = tasks * options.queries;
+  return session;
+}
+
+/// All tasks' queries once, `threads` tasks at a time, each by one thread.
+double parallel_seconds(std::vector<Copy>& copies, uint32_t threads) {
+  std::atomic<size_t> next{0};
+  std::atomic<bool> failed{false};
+  const auto work = [&] {
+    for (size_t i; (i = next++) < copies.size();) {
+      try {
+        (void)paper::seconds_of(*copies[i].session, copies[i].asked.queries());
+      } catch (const std::exception&) {
+        failed = true;
+      }
+    }
+  };
+  const auto start = paper::Clock::now();
+  {
+    std::vector<std::jthread> others;
+    for (uint32_t i = 1; i < std::min<size_t>(threads, copies.size()); ++i) others.emplace_back(work);
+    work();
+  }
+  const double seconds = paper::since(start);
+  if (failed) throw std::runtime_error("queries failed");
+  return seconds;
+}
+
+}  // namespace
+
+int run_paper_copies(const PaperCopiesOptions& options) {
+  return paper::reported("paper-copies", [&] {
+    if (options.bundles.empty()) throw std::runtime_error("needs --bundles: its memory shall not hold the making of them");
+    const uint64_t before = paper::process_bytes("VmRSS");
+    const uint32_t vocabulary = paper::shape_of(options.shape).vocabulary;
+    std::mt19937_64 random(options.seed);
+    nlohmann::json result = {{"way", options.way},     {"shape", options.shape},     {"kind", options.kind},
+                             {"tasks", options.tasks}, {"queries", options.queries}, {"length", options.length}};
+    nlohmann::json seconds = nlohmann::json::array();
+    const auto measure = [&](const auto& run) {
+      (void)run();  // warms
+      paper::rounds_within(options.rounds, options.seconds, [&](uint32_t) { seconds.push_back(run()); });
+    };
+    std::vector<Copy> copies;
+    if (options.way == "shared") {
+      const paper::Loaded loaded(options, options.tasks);
+      paper::Asked asked;
+      for (uint32_t i = 0; i < options.tasks * options.queries; ++i) {
+        asked.add(paper::task_name(options.kind, i / options.queries), paper::random_ids(options.length, vocabulary, random));
+      }
+      const auto session = paper::value_of(Session::create(loaded.model(), session_for(options, options.tasks, options.threads)));
+      const std::span<const Query> all = asked.queries();
+      measure([&] { return paper::seconds_of(*session, all); });
+      result["isa"] = std::string(loaded.model()->isa());
+      result["threads"] = session->threads();
+      result["resident"] = paper::process_bytes("VmRSS") - before;
+    } else {
+      const std::string path = paper::full_path(options.bundles);
+      ModelOptions model_options;
+      model_options.copy = true;
+      const uint32_t threads = options.way == "parallel" ? 1 : options.threads;
+      const uint64_t needed = options.tasks * paper::value_of(plan(path.c_str(), model_options)).total_bytes;
+      if (static_cast<double>(needed) > kShareOfMemory * static_cast<double>(paper::available_bytes())) {
+        result["absent"] = fmt::format("needs {:.1f} GB", static_cast<double>(needed) / 1e9);
+        std::cout << result.dump() << "\n";
+        return;
+      }
+      copies = std::vector<Copy>(options.tasks);
+      for (Copy& copy : copies) {
+        copy.model = paper::value_of(Model::load(path.c_str(), model_options));
+        copy.session = paper::value_of(Session::create(copy.model, session_for(options, 1, threads)));
+        for (uint32_t i = 0; i < options.queries; ++i) copy.asked.add("base", paper::random_ids(options.length, vocabulary, random));
+      }
+      const uint32_t workers = options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+      if (options.way == "parallel") {
+        measure([&] { return parallel_seconds(copies, workers); });
+      } else {
+        measure([&] {
+          double sum = 0;
+          for (Copy& copy : copies) sum += paper::seconds_of(*copy.session, copy.asked.queries());
+          return sum;
+        });
+      }
+      result["isa"] = std::string(copies[0].model->isa());
+      result["threads"] = options.way == "parallel" ? workers : copies[0].session->threads();
+      result["resident"] = paper::process_bytes("VmRSS") - before;
+    }
+    result["seconds"] = seconds;
+    std::cout << result.dump() << "\n";
+  });
+}
+
+}  // namespace pets::benchmarks

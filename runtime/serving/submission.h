@@ -37,9 +37,9 @@ struct Server::Impl::Submission {
 
   /// Null: there is none of that name.
   const std::shared_ptr<const engine::Task>& task(std::size_t part) const {
-    static const std::shared_ptr<const engine::Task> kNone;
+    static const std::shared_ptr<const engine::Task> none;
     const std::optional<uint32_t> found = set.find(tasks[part]);
-    return found ? set.tasks[*found] : kNone;
+    return found ? set.tasks[*found] : none;
   }
 };
 

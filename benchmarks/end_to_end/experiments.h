@@ -95,8 +95,6 @@ struct FanOutOptions {
 /// alone, LoRA in the upper half of the layers, and LoRA in all of them: interleaved rounds, medians.
 int run_fan_out(const FanOutOptions& options);
 
-double median(std::vector<double> values);
-
 /// Seconds of one run. One thread is timed by its own clock, so that what else the machine does counts only by the caches it takes.
 double run_once(Session& session, const std::vector<Query>& queries);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "benchmarks/end_to_end/experiments.h"
+#include "benchmarks/median.h"
 
 #include "pets/pets.h"
 

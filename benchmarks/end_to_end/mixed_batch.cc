@@ -10,6 +10,7 @@
 #include "benchmarks/end_to_end/experiments.h"
 #include "benchmarks/kernels/dot_peak.h"
 #include "benchmarks/kernels/fma_peak.h"
+#include "benchmarks/median.h"
 
 #include "pets/pets.h"
 
@@ -44,11 +45,6 @@ double dot_peak_of(converter::Precision precision, kernels::Isa isa, uint32_t th
 }
 
 }  // namespace
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 double run_once(Session& session, const std::vector<Query>& queries) {
   const auto now = [&session] {

@@ -17,6 +17,7 @@
 
 #include "benchmarks/kernels/dot_peak.h"
 #include "benchmarks/kernels/fma_peak.h"
+#include "benchmarks/median.h"
 
 #include "kernels/gemm/panel_layout.h"
 #include "kernels/kernel_table.h"
@@ -134,11 +135,6 @@ double seconds_of(const std::function<void()>& run) {
   run();
   return thread_seconds() - start;
 }
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
 /// MiniLM's feed-forward is where most values pass through an activation, its hidden size where norms and PET operators work.
 constexpr size_t kHidden = 384, kInner = 1536;
 

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <random>
 
+#include "benchmarks/median.h"
 #include "benchmarks/paper/workload.h"
 
 #include "runtime/engine/session_impl.h"
@@ -90,12 +91,6 @@ void run_way(Way& way, std::span<const Waiting> waiting, const serving::CostMode
   way.seconds.push_back(paper::since(start));
   way.scheduling.push_back(scheduling);
   if (answered != waiting.size()) throw std::runtime_error(fmt::format("{} of {} queries answered", answered, waiting.size()));
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  return values.size() % 2 != 0 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 /// Of the rounds' own ratios, in which both ran within the same minute.

@@ -4,17 +4,13 @@
 #include <cmath>
 #include <limits>
 
+#include "benchmarks/median.h"
+
 namespace pets::benchmarks {
 
 double quantile(std::span<const double> sorted, double q) {
   const double rank = std::ceil(q * static_cast<double>(sorted.size()));
   return sorted[static_cast<size_t>(std::clamp(rank, 1.0, static_cast<double>(sorted.size()))) - 1];
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  return values.empty() ? 0 : values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 Figures summarize(const Trace& trace, std::span<const QueryEnd> ends, const BatchSums& batches) {

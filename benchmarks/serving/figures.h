@@ -38,8 +38,6 @@ struct Figures {
 
 /// The smallest value that at least a part `q` of them do not exceed. `sorted` ascends and is not empty.
 double quantile(std::span<const double> sorted, double q);
-double median(std::vector<double> values);
-
 /// `ends[i]` is of `trace.arrivals[i]`.
 Figures summarize(const Trace& trace, std::span<const QueryEnd> ends, const BatchSums& batches);
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <thread>
 
+#include "benchmarks/median.h"
 #include "benchmarks/serving/serve_world.h"
 #include "benchmarks/serving/simulate.h"
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <thread>
 
+#include "benchmarks/median.h"
 #include "benchmarks/serving/devices.h"
 #include "benchmarks/serving/serve_world.h"
 

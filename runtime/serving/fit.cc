@@ -62,7 +62,8 @@ std::vector<BetaPoint> usual_beta(const engine::BaseWeights& base, double second
 }
 
 LatencyTable fit_at_load(Session::Impl& session, double seconds) {
-  constexpr uint32_t kShort = 16, kLong = 128, kMostMeasured = 2048;
+  // Three lengths: with two, what pairs of tokens take cannot be told from what queries take.
+  constexpr uint32_t kShort = 16, kMiddle = 48, kLong = 128, kMostMeasured = 2048;
   const engine::BaseWeights& base = session.internals.base;
   LatencyTable table;
   table.key = key_of(session);
@@ -82,10 +83,10 @@ LatencyTable fit_at_load(Session::Impl& session, double seconds) {
   double last = 0;  // of the size before
   for (uint32_t rows = std::min(kShort, most_rows), sizes = 0; rows <= most_rows; rows *= 2, ++sizes) {
     if (sizes >= 2 && spent() + 2 * 2 * last > seconds) break;
-    for (const uint32_t wanted : {kShort, kLong}) {
+    for (const uint32_t wanted : {kShort, kMiddle, kLong}) {
       const uint32_t length = std::min<uint32_t>({wanted, rows, static_cast<uint32_t>(tokens.size())});
       // Long queries tell what attention takes: few of them do.
-      if (wanted == kLong && (length <= kShort || (sizes > 3 && spent() + 4 * last > seconds))) continue;
+      if (wanted != kShort && (length < wanted || (sizes > 3 && spent() + 4 * last > seconds))) continue;
       engine::PreparedQuery query;
       query.task = &task;
       query.tokens = std::span(tokens).first(length);

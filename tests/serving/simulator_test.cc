@@ -1,4 +1,5 @@
 // The simulator: queueing theory where there are formulas, conservation everywhere.
+#include "benchmarks/median.h"
 #include "benchmarks/serving/simulator.h"
 
 #include <gtest/gtest.h>

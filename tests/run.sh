@@ -23,7 +23,7 @@ stages=(
   "aarch64  360  cross-build for 64-bit ARM, look for spills, run kernel, bundle, tokenizer, engine and golden tests emulated, as two CPUs"
   "examples  20  quickstart on the real model, embedded application, installed library"
   "asan     540  build with AddressSanitizer and UBSan (and the fuzz targets), all tests, parser line coverage"
-  "tsan     150  build with ThreadSanitizer, session and hot-add tests"
+  "tsan     260  build with ThreadSanitizer, session, hot-add and server tests"
   "fuzz      60  run each fuzz target over its floor of executions"
   "tidy     240  clang-tidy over everything that is not a test"
 )
@@ -192,7 +192,8 @@ stage_tsan() {
   local clang
   clang=$(tool clang++) || return 1
   export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-  configure tsan -DCMAKE_CXX_COMPILER="$clang" && cmake --build build/tsan -j "$jobs" --target pets_engine_tests && run_ctest tsan -L engine
+  configure tsan -DCMAKE_CXX_COMPILER="$clang" && cmake --build build/tsan -j "$jobs" --target pets_engine_tests pets_server_tests &&
+    run_ctest tsan -L '^(engine|serving)$'
 }
 
 run_fuzzer() { # run_fuzzer "NAME FLOOR SECONDS MAX_LEN"

@@ -3,8 +3,14 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tests/testing_util/random_model.h"
+
+namespace pets {
+class Session;
+struct Query;
+}  // namespace pets
 
 namespace pets::benchmarks {
 
@@ -46,6 +52,20 @@ struct WorkloadOptions {
 /// {"fma_gflops", "read_gbs"} of as many threads; `memory`: {"VmRSS", "RssAnon", "RssFile"} in bytes; what fails: {"error"}.
 int run_workloads(const WorkloadOptions& options);
 
+struct ProfileOptions {
+  std::string bundle, output;
+  std::string backend = "cpu";
+  uint32_t threads = 0;
+  uint32_t max_batch_tokens = 2048;
+  double seconds = 100;  ///< to measure for; one round is always whole
+  bool verbose = false;  ///< prints every point
+};
+
+/// Measures a latency table (runtime/serving/latency_table.h) for a bundle's base on this device: batches without PET operators by rows and
+/// lengths, what tasks of every family add by their size and rows, all in interleaved rounds, medians. Prints it, and how well it predicts
+/// 20 mixed batches that it was not fitted to.
+int run_profile(const ProfileOptions& options);
+
 struct CapacityOptions {
   std::string shape = "minilm";
   uint32_t copies = 4;
@@ -61,6 +81,24 @@ struct GrowthOptions {
 
 /// Seconds against tasks (1 to 1,024 LoRA on the same queries), packed tokens, and threads, on MiniLM's shape: JSON on standard output.
 int run_growth(const GrowthOptions& options);
+
+struct FanOutOptions {
+  std::string shape = "minilm";
+  uint32_t tasks = 16;
+  uint32_t texts = 8;  ///< of the batches of many
+  uint32_t threads = 0;
+  uint32_t rounds = 5;
+  converter::Precision precision = converter::Precision::kFloat32;
+};
+
+/// Many tasks on one text: queries that share memory against the same queries with memory of their own, and against one task, for heads
+/// alone, LoRA in the upper half of the layers, and LoRA in all of them: interleaved rounds, medians.
+int run_fan_out(const FanOutOptions& options);
+
+double median(std::vector<double> values);
+
+/// Seconds of one run. One thread is timed by its own clock, so that what else the machine does counts only by the caches it takes.
+double run_once(Session& session, const std::vector<Query>& queries);
 
 testing_util::ModelShape shape_named(const std::string& name);
 

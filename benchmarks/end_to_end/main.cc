@@ -2,6 +2,7 @@
 
 #include "benchmarks/end_to_end/experiments.h"
 #include "benchmarks/paper/paper.h"
+#include "benchmarks/serving/commands.h"
 
 #include "pets/version.h"
 
@@ -40,6 +41,18 @@ int main(int argc, char** argv) {
   workloads->add_option("--max-batch-tokens", workload.max_batch_tokens, "of one packed batch")->capture_default_str();
   workloads->add_option("--max-batch-queries", workload.max_batch_queries, "of one packed batch")->capture_default_str();
 
+  ProfileOptions profile;
+  CLI::App* profiles = app.add_subcommand("profile", "measure the latency table that pets-serve --table reads");
+  profiles->add_option("BUNDLE", profile.bundle, "a bundle with the base")->required();
+  profiles->add_option("-o,--output", profile.output, "the table")->required();
+  profiles->add_option("--threads", profile.threads, "workers; 0: all processors")->capture_default_str();
+  profiles->add_option("--backend", profile.backend, "where to run")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
+  profiles->add_option("--max-batch-tokens", profile.max_batch_tokens, "of the largest batch")
+      ->check(CLI::Range(64, 1 << 20))
+      ->capture_default_str();
+  profiles->add_flag("--verbose", profile.verbose, "print every point");
+  profiles->add_option("--seconds", profile.seconds, "to measure for")->check(CLI::Range(0.0, 86400.0))->capture_default_str();
+
   CapacityOptions capacity;
   CLI::App* capacities = app.add_subcommand("capacity", "tasks of each PET type in the memory where full copies fit few");
   capacities->add_option("--shape", capacity.shape, "encoder")->check(CLI::IsMember({"minilm", "bert-base"}))->capture_default_str();
@@ -50,6 +63,18 @@ int main(int argc, char** argv) {
   growths->add_option("--threads", growth.threads, "workers; 0: all processors")->capture_default_str();
   growths->add_option("--rounds", growth.rounds, "interleaved rounds")->check(CLI::Range(1, 1000))->capture_default_str();
 
+  FanOutOptions fan;
+  CLI::App* fan_out = app.add_subcommand("fan-out", "many tasks on one text, sharing what they do not change, against separate queries");
+  fan_out->add_option("--shape", fan.shape, "encoder")->check(CLI::IsMember({"minilm", "bert-base"}))->capture_default_str();
+  fan_out->add_option("--tasks", fan.tasks, "tasks on each text")->check(CLI::Range(2, 256))->capture_default_str();
+  fan_out->add_option("--texts", fan.texts, "texts of the larger batches")->check(CLI::Range(2, 4096))->capture_default_str();
+  fan_out->add_option("--threads", fan.threads, "workers; 0: all processors")->capture_default_str();
+  fan_out->add_option("--rounds", fan.rounds, "interleaved rounds")->check(CLI::Range(1, 1000))->capture_default_str();
+  std::string fan_precision = "fp32";
+  fan_out->add_option("--precision", fan_precision, "of the base's linear weights")
+      ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
+      ->capture_default_str();
+  const auto run_serving = add_serving_commands(app);
   PaperCommands paper(app);
 
   try {
@@ -58,9 +83,13 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   pets::converter::parse_precision(precision, &mixed.precision);
+  pets::converter::parse_precision(fan_precision, &fan.precision);
+  if (const std::optional<int> status = run_serving(); status) return *status;
   if (workloads->parsed()) return run_workloads(workload);
+  if (profiles->parsed()) return run_profile(profile);
   if (capacities->parsed()) return run_capacity(capacity);
   if (growths->parsed()) return run_growth(growth);
+  if (fan_out->parsed()) return run_fan_out(fan);
   if (int status = 0; paper.run(&status)) return status;
   return mixed_batch->parsed() ? run_mixed_batch(mixed) : run_load_time(load);
 }

@@ -18,11 +18,6 @@ namespace {
 
 using testing_util::PetKind;
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 /// One row of the table: which task answers the queries of each group.
 struct Variant {
   std::string name;
@@ -41,7 +36,20 @@ double encoder_flops(const testing_util::ModelShape& shape, const std::vector<st
   return flops;
 }
 
-/// Seconds of one run. One thread is timed by its own clock, so that what else the machine does counts only by the caches it takes.
+/// GOP/s of dot products where linears of this precision are computed by them; otherwise 0.
+double dot_peak_of(converter::Precision precision, kernels::Isa isa, uint32_t threads) {
+  if (precision != converter::Precision::kInt8 && precision != converter::Precision::kBFloat16) return 0;
+  const auto type = precision == converter::Precision::kInt8 ? kernels::WeightType::kInt8 : kernels::WeightType::kBFloat16;
+  return threads == 1 ? dot_peak_of_this_thread(isa, type) : dot_peak_gops(threads, isa, type);
+}
+
+}  // namespace
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
 double run_once(Session& session, const std::vector<Query>& queries) {
   const auto now = [&session] {
     return session.threads() == 1 ? thread_seconds()
@@ -54,15 +62,6 @@ double run_once(Session& session, const std::vector<Query>& queries) {
   if (!status || failed != 0) fmt::print(stderr, "{} queries failed\n", failed);
   return end - start;
 }
-
-/// GOP/s of dot products where linears of this precision are computed by them; otherwise 0.
-double dot_peak_of(converter::Precision precision, kernels::Isa isa, uint32_t threads) {
-  if (precision != converter::Precision::kInt8 && precision != converter::Precision::kBFloat16) return 0;
-  const auto type = precision == converter::Precision::kInt8 ? kernels::WeightType::kInt8 : kernels::WeightType::kBFloat16;
-  return threads == 1 ? dot_peak_of_this_thread(isa, type) : dot_peak_gops(threads, isa, type);
-}
-
-}  // namespace
 
 testing_util::ModelShape shape_named(const std::string& name) {
   return name == "bert-base" ? testing_util::bert_base_shape() : testing_util::minilm_shape();

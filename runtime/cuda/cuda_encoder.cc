@@ -256,6 +256,7 @@ Status CudaEncoder<T>::run_layers(engine::PackedBatch& batch) {
   kernels::cuda::embedding_norm(queue_->stream(), embedding);
 
   for (uint32_t layer = 0; layer < base_.layers; ++layer) {
+    const ProfilerRange range("pets: layer");
     PETS_RETURN_IF_ERROR(projections(layer, rows));
     T* attended = activations_.context;
     if (layer + 1 == base_.layers && fewer) {
@@ -286,11 +287,16 @@ Status CudaEncoder<T>::run_layers(engine::PackedBatch& batch) {
 
 template <class T>
 Status CudaEncoder<T>::queue_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) {
-  PETS_RETURN_IF_ERROR(bring_tasks(batch));
+  const ProfilerRange range("pets: batch");
+  {
+    const ProfilerRange bringing("pets: tasks to the device");
+    PETS_RETURN_IF_ERROR(bring_tasks(batch));
+  }
   fill_all(batch, tokens, slots_.data(), families_.data(), host_);
   PETS_RETURN_IF_ERROR(run_layers(batch));
   const size_t strips = batch.strips();
   PETS_RETURN_IF_ERROR(queue_->download(hidden, activations_.strips, strips * kernels::kStripRows * base_.hidden * sizeof(float)));
+  const ProfilerRange waiting("pets: wait for the device");
   return queue_->synchronize();
 }
 

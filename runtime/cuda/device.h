@@ -24,6 +24,16 @@ struct DeviceInfo {
 /// this build has no code for its architecture.
 Result<DeviceInfo> probe_device() noexcept;
 
+/// A named stretch of this thread's time in a profiler's timeline (NVTX); costs a few nanoseconds where no profiler listens.
+class ProfilerRange {
+ public:
+  /// `name` is a literal.
+  explicit ProfilerRange(const char* name) noexcept;
+  ~ProfilerRange();
+  ProfilerRange(const ProfilerRange&) = delete;
+  ProfilerRange& operator=(const ProfilerRange&) = delete;
+};
+
 /// Device memory, 256-byte aligned, zeroed. Movable.
 class DeviceMemory {
  public:

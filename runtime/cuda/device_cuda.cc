@@ -1,6 +1,7 @@
 // Device memory, copies and products over the CUDA runtime and cuBLAS.
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <cstdio>
 #include <new>
@@ -164,5 +165,8 @@ Result<std::unique_ptr<Queue>> Queue::create() noexcept {
   PETS_RETURN_IF_ERROR(queue->open());
   return std::unique_ptr<Queue>(std::move(queue));
 }
+
+ProfilerRange::ProfilerRange(const char* name) noexcept { (void)nvtxRangePushA(name); }
+ProfilerRange::~ProfilerRange() { (void)nvtxRangePop(); }
 
 }  // namespace pets::cuda

@@ -1,4 +1,8 @@
 // A packed batch: all tokens of all queries one after another, without padding, rows grouped by task and cut into strips of 16.
+//
+// Sequences that have the same tokens are a *group*. As long as their tasks change nothing they share rows: those of the member that
+// changes something last, which need not move when others do. At the first layer that a member's task changes, the member gets rows of its
+// own, copies of the shared ones (it *forks*); a member whose task changes the head alone reads the shared rows to the end.
 #pragma once
 
 #include <algorithm>
@@ -14,6 +18,8 @@ namespace pets::engine {
 
 /// One query's tokens. Sequences are ordered by task, those with masks last.
 struct Sequence {
+  static constexpr uint32_t kItself = UINT32_MAX;
+
   uint32_t query = 0;  ///< index into the run's queries
   const Task* task = nullptr;
   uint32_t token_begin = 0;  ///< into the token buffer (input order)
@@ -22,6 +28,14 @@ struct Sequence {
   uint32_t first_key = 0;    ///< the first of its tokens in the packed rows of all tokens, where keys and values stay
   uint32_t tokens = 0;
   bool truncated = false;
+  /// The first sequence of its group, by input order: one that was appended before with the same tokens and as many rows.
+  uint32_t leader = kItself;
+  /// Of a leader: whether a member of its group forks nowhere.
+  bool never_forks = false;
+  /// The sequence whose rows it has, by the order of sequences(): itself, or another one of its group until it forks.
+  uint32_t owner = 0;
+  uint32_t source_row = 0;  ///< of an owner: where its first row was before the last fork
+  uint32_t read_rows = 0;   ///< of an owner: how many of its rows are read, by it and by those who share them
 };
 
 /// Lanes of one strip that belong to one task.
@@ -53,36 +67,59 @@ class PackedBatch {
   /// Arrays for up to `tokens` rows and `queries` sequences.
   void lay_out(memory::Arena& arena, uint32_t tokens, uint32_t queries);
 
-  void clear() { sequence_count_ = rows_ = 0; }
-  /// Appends a sequence in input order, its rows and tokens known; the caller has made sure that it fits.
-  void append(const Sequence& sequence);
-  /// Sorts sequences by task, then by input order, assigns rows and builds the strip tables. Tasks with masks come last: strips
-  /// whose rows all are masked need no dense chains, so at most one is computed both ways.
+  void clear();
+  /// Whether no layer has more than `tokens` rows, and heads do not answer for more tokens, when `sequence` is appended.
+  bool fits(const Sequence& sequence, uint32_t tokens) const;
+  /// Appends a sequence in input order, its rows, tokens and leader known; the caller has made sure that it fits.
+  void append(Sequence sequence);
+  /// The first place of the token buffer that no sequence uses.
+  uint32_t token_end() const { return token_end_; }
+  /// Sorts sequences by task, then by input order, assigns rows as layer 0 has them and builds the strip tables. Tasks with masks come
+  /// last: strips whose rows all are masked need no dense chains, so at most one is computed both ways.
   void group();
-  /// Keeps of every sequence only the rows that its head reads, from the last layer's queries on: the first one where the head pools the
-  /// first token, else all. Calls move(from, to) for every row that moves, in an order in which rows can be moved in place. False where
-  /// nothing is dropped.
+  /// Whether some sequence forks where `layer` begins: its task changes this layer and it shares rows.
+  bool forks_at(uint32_t layer) const { return layer == next_fork_; }
+  /// Gives those sequences rows of their own. Rows move: every owner's first one was at its source_row. Layers come in ascending order.
+  void fork();
+  /// Keeps of every sequence only the rows that its head reads (or another one that shares them), from the last layer's queries on: the
+  /// first one where the head pools the first token, else all. Calls move(from, to) for every row that moves, in an order in which rows
+  /// can be moved in place. False where nothing is dropped.
   template <typename Move>
   bool keep_read_rows(const Move& move);
 
   std::span<const Sequence> sequences() const { return {sequences_, sequence_count_}; }
+  bool owns_rows(uint32_t sequence) const { return sequences_[sequence].owner == sequence; }
+  /// Rows of the current layer; before group() of the last one, which has most.
   uint32_t rows() const { return rows_; }
   uint32_t strips() const { return strip_count(rows_); }
   RowGroups groups() const { return {row_segments_, row_strip_begin_}; }
   SequenceMap sequence_map() const { return {sequence_segments_, sequence_strip_begin_}; }
   /// [rows]: each row's index into the token buffer.
   const uint32_t* row_tokens() const { return row_tokens_; }
-  /// [rows]: each row's sequence.
+  /// [rows]: each row's sequence; the owner of shared ones.
   const uint32_t* row_sequences() const { return row_sequences_; }
 
  private:
+  /// Rows that `sequence` adds to the last layer.
+  uint32_t added_rows(const Sequence& sequence) const;
+  /// Who shares whose rows in layer 0.
+  void choose_owners();
+  void find_next_fork();
+  /// Rows of all owners, one after another.
+  void assign_rows();
   /// The tables of sequences as they stand.
   void build_tables();
+  /// Sets read_rows of owners; returns the sum.
+  uint32_t count_read_rows();
 
   Sequence* sequences_ = nullptr;  // input order until group()
   Sequence* sorted_ = nullptr;
   uint64_t* keys_ = nullptr;
-  uint32_t sequence_count_ = 0, rows_ = 0;
+  uint32_t* owners_ = nullptr;  // of groups, by leader
+  uint32_t sequence_count_ = 0, rows_ = 0, token_end_ = 0;
+  uint32_t answer_tokens_ = 0;  // of sequences whose heads answer for tokens
+  bool groups_ = false;         // whether any group has two sequences
+  uint32_t next_fork_ = TaskWeights::kNoLayer;
   RowSegment* row_segments_ = nullptr;
   uint32_t* row_strip_begin_ = nullptr;
   kernels::AttentionSegment* sequence_segments_ = nullptr;
@@ -93,17 +130,13 @@ class PackedBatch {
 
 template <typename Move>
 bool PackedBatch::keep_read_rows(const Move& move) {
-  const auto read_rows = [](const Sequence& sequence) {
-    return sequence.task->weights.head.reads_first_row() ? std::min(sequence.tokens, 1U) : sequence.tokens;
-  };
-  uint32_t kept = 0;
-  for (const Sequence& sequence : sequences()) kept += read_rows(sequence);
-  if (kept == rows_) return false;
+  if (count_read_rows() == rows_) return false;
   uint32_t row = 0;
   for (uint32_t i = 0; i < sequence_count_; ++i) {
     Sequence& sequence = sequences_[i];
+    if (!owns_rows(i)) continue;
     const uint32_t from = sequence.first_row;
-    sequence.rows = read_rows(sequence);
+    sequence.rows = sequence.read_rows;
     sequence.first_row = row;
     for (uint32_t r = 0; r < sequence.rows && from != row; ++r) move(from + r, row + r);
     row += sequence.rows;

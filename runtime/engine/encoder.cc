@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <new>
+#include <utility>
 
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/gemm/panel_layout.h"
@@ -275,8 +276,7 @@ void Encoder::finish_layer_by_rows(uint32_t layer, const PackedBatch& batch) con
     linear(layer, kUp, groups, block, {}, scratch);
     linear(layer, kDown, groups, block, {}, scratch);
     close_sublayer(layer, kFfnSublayer, groups, block, scratch);
-    if (layer + 1 == base_.layers) return;
-    linears(layer + 1, projections(layer + 1), groups, block, scratch);
+    if (projects_ahead(layer + 1, batch)) linears(layer + 1, projections(layer + 1), groups, block, scratch);
   });
 }
 
@@ -291,8 +291,32 @@ void Encoder::finish_layer_by_panels(uint32_t layer, const PackedBatch& batch) c
   linears_by_panels(layer, std::array{kUp}, batch);
   linears_by_panels(layer, std::array{kDown}, batch);
   close(kFfnSublayer);
-  if (layer + 1 == base_.layers) return;
-  linears_by_panels(layer + 1, projections(layer + 1), batch);
+  if (projects_ahead(layer + 1, batch)) linears_by_panels(layer + 1, projections(layer + 1), batch);
+}
+
+void Encoder::copy_forked(const PackedBatch& batch, uint32_t strip) const {
+  const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
+  const uint32_t begin = strip * kStripRows, end = std::min(begin + kStripRows, batch.rows());
+  for (uint32_t row = begin, next = 0; row < end; row = next) {
+    const Sequence& sequence = batch.sequences()[batch.row_sequences()[row]];
+    next = std::min(sequence.first_row + sequence.rows, end);
+    const uint32_t lane = row - begin, from = sequence.source_row + (row - sequence.first_row), last = from + (next - row) - 1;
+    // The source of lane 0, were it copied too, is row `zero` - 16: of the strip before the first one where that is negative.
+    const uint32_t zero = from + kStripRows - lane;
+    const auto source = [&](uint32_t index) {  // strips count from 1
+      const bool read = from / kStripRows + 1 <= index && index <= last / kStripRows + 1;
+      return read ? buffers_.hidden + (index - 1) * strip_floats : nullptr;
+    };
+    kernels_.shift_rows(source(zero / kStripRows), source(zero / kStripRows + 1), zero % kStripRows, base_.hidden,
+                        kernels::lane_range(lane, next - begin), buffers_.context + strip * strip_floats);
+  }
+}
+
+void Encoder::fork(PackedBatch& batch) const {
+  batch.fork();
+  parallel_items(pool_, batch.strips(), kElementCost * base_.hidden * kStripRows,
+                 [&](uint32_t, uint32_t strip) { copy_forked(batch, strip); });
+  std::swap(buffers_.hidden, buffers_.context);
 }
 
 void Encoder::keep_read_rows(PackedBatch& batch) const {
@@ -312,7 +336,10 @@ void Encoder::project(uint32_t layer, std::span<const LinearIndex> indices, cons
 
 void Encoder::attend(const PackedBatch& batch) const {
   uint64_t keys = 0;
-  for (const Sequence& sequence : batch.sequences()) keys += static_cast<uint64_t>(sequence.rows) * sequence.tokens;
+  for (uint32_t i = 0; i < batch.sequences().size(); ++i) {
+    const Sequence& sequence = batch.sequences()[i];
+    if (batch.owns_rows(i)) keys += static_cast<uint64_t>(sequence.rows) * sequence.tokens;
+  }
   const uint32_t heads = batch.strips() * base_.heads;
   parallel_items(pool_, heads, 2 * keys * base_.hidden / heads,
                  [&](uint32_t worker, uint32_t item) { attend(batch, item / base_.heads, item % base_.heads, buffers_.workers[worker]); });
@@ -323,6 +350,10 @@ void Encoder::run(PackedBatch& batch, const tokenizer::Token* tokens) const {
                  [&](uint32_t, uint32_t strip) { embed(batch, tokens, strip); });
   project(0, projections(0), batch);
   for (uint32_t layer = 0; layer < base_.layers; ++layer) {
+    if (batch.forks_at(layer)) {
+      fork(batch);
+      project(layer, projections(layer), batch);
+    }
     if (layer + 1 == base_.layers) {
       keep_read_rows(batch);
       project(layer, std::array{kQuery}, batch);

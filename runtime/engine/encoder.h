@@ -50,11 +50,11 @@ struct EncoderBuffers {
 
 class Encoder {
  public:
-  Encoder(const kernels::KernelTable& kernels, const BaseWeights& base, const EncoderBuffers& buffers, ThreadPool& pool)
+  Encoder(const kernels::KernelTable& kernels, const BaseWeights& base, EncoderBuffers& buffers, ThreadPool& pool)
       : kernels_(kernels), base_(base), buffers_(buffers), pool_(pool) {}
 
   /// Fills buffers.hidden with the last hidden state of every row that a head reads; `batch` has only those rows afterwards. `tokens`: the
-  /// token buffer that sequences point into.
+  /// token buffer that sequences point into. Where rows fork, `hidden` and `context` change places.
   void run(PackedBatch& batch, const tokenizer::Token* tokens) const;
 
  private:
@@ -81,6 +81,12 @@ class Encoder {
   void attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const;
   /// Linears of equal size that do not depend on each other, in one region: workers take blocks of strips and shares of the panels.
   void linears_by_panels(uint32_t layer, std::span<const LinearIndex> linears, const PackedBatch& batch) const;
+  /// Where a layer begins: rows of their own for the sequences whose tasks change it.
+  void fork(PackedBatch& batch) const;
+  /// Of a strip of hidden rows, each from where it was before a fork.
+  void copy_forked(const PackedBatch& batch, uint32_t strip) const;
+  /// Whether a layer's projections can be computed where the layer before it ends, row by row.
+  bool projects_ahead(uint32_t layer, const PackedBatch& batch) const { return layer < base_.layers && !batch.forks_at(layer); }
   /// Drops the rows that no head reads; keys and values stay where they are.
   void keep_read_rows(PackedBatch& batch) const;
   /// Few strips: workers share each linear by its panels. Many: each worker takes blocks of rows through the whole layer, so that what a
@@ -103,7 +109,7 @@ class Encoder {
 
   const kernels::KernelTable& kernels_;
   const BaseWeights& base_;
-  const EncoderBuffers& buffers_;
+  EncoderBuffers& buffers_;
   ThreadPool& pool_;
 };
 

@@ -89,17 +89,31 @@ void Heads::query_logits(const PooledSegment& segment, WorkerScratch& scratch) c
 void Heads::token_logits(const PackedBatch& batch, uint32_t strip, const RowSegment& segment, WorkerScratch& scratch) const {
   const HeadWeights& head = segment.task->weights.head;
   const float* y = layers(head, encoder_.hidden + static_cast<size_t>(strip) * base_.hidden * kStripRows, scratch);
-  const bool by_output = head.type == schema::HeadType::kQuestionAnswering;
   for (uint32_t lane = segment.lane_begin; lane < segment.lane_end; ++lane) {
     const uint32_t row = strip * kStripRows + lane;
-    const uint32_t index = batch.row_sequences()[row];
-    const Sequence& sequence = batch.sequences()[index];
-    float* logits = buffers_.logits + buffers_.logit_begin[index];
-    const size_t token = row - sequence.first_row;
-    for (uint32_t c = 0; c < head.outputs; ++c) {
-      const size_t at = by_output ? static_cast<size_t>(c) * sequence.rows + token : token * head.outputs + c;
-      logits[at] = y[static_cast<size_t>(c) * kStripRows + lane];
-    }
+    put_token(batch, batch.row_sequences()[row], row, y + lane);
+  }
+}
+
+void Heads::shared_token_logits(const PackedBatch& batch, uint32_t index, WorkerScratch& scratch) const {
+  const Sequence& sequence = batch.sequences()[index];
+  const uint32_t end = sequence.first_row + sequence.rows;
+  for (uint32_t row = sequence.first_row; row < end;) {
+    const uint32_t strip = row / kStripRows, strip_end = std::min((strip + 1) * kStripRows, end);
+    const float* y = layers(sequence.task->weights.head, encoder_.hidden + static_cast<size_t>(strip) * base_.hidden * kStripRows, scratch);
+    for (; row < strip_end; ++row) put_token(batch, index, row, y + row % kStripRows);
+  }
+}
+
+void Heads::put_token(const PackedBatch& batch, uint32_t index, uint32_t row, const float* y) const {
+  const Sequence& sequence = batch.sequences()[index];
+  const HeadWeights& head = sequence.task->weights.head;
+  const bool by_output = head.type == schema::HeadType::kQuestionAnswering;
+  float* logits = buffers_.logits + buffers_.logit_begin[index];
+  const size_t token = row - sequence.first_row;
+  for (uint32_t c = 0; c < head.outputs; ++c) {
+    const size_t at = by_output ? static_cast<size_t>(c) * sequence.rows + token : token * head.outputs + c;
+    logits[at] = y[static_cast<size_t>(c) * kStripRows];
   }
 }
 
@@ -107,13 +121,14 @@ void Heads::run(const PackedBatch& batch) const {
   const auto sequences = batch.sequences();
   const auto count = static_cast<uint32_t>(sequences.size());
   uint32_t segments = 0, logits = 0;
-  bool any_pooler = false, any_tokens = false;
+  bool any_pooler = false, any_tokens = false, any_shared_tokens = false;
   for (uint32_t i = 0; i < count; ++i) {
     const Task* task = sequences[i].task;
     buffers_.logit_begin[i] = logits;
     logits += task->weights.head.outputs * (reads_tokens(*task) ? sequences[i].rows : 1);
     if (reads_tokens(*task)) {
       any_tokens = true;
+      any_shared_tokens |= !batch.owns_rows(i);
       continue;
     }
     any_pooler |= task->weights.head.pooling == schema::Pooling::kPooler;
@@ -139,6 +154,10 @@ void Heads::run(const PackedBatch& batch) const {
     for (const RowSegment& segment : batch.groups().of(strip)) {
       if (reads_tokens(*segment.task)) token_logits(batch, strip, segment, encoder_.workers[worker]);
     }
+  });
+  if (!any_shared_tokens) return;
+  parallel_items(pool_, count, pooler_cost / 8, [&](uint32_t worker, uint32_t i) {
+    if (reads_tokens(*sequences[i].task) && !batch.owns_rows(i)) shared_token_logits(batch, i, encoder_.workers[worker]);
   });
 }
 

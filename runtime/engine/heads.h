@@ -49,6 +49,10 @@ class Heads {
   const float* layers(const HeadWeights& head, const float* x, WorkerScratch& scratch) const;
   void query_logits(const PooledSegment& segment, WorkerScratch& scratch) const;
   void token_logits(const PackedBatch& batch, uint32_t strip, const RowSegment& segment, WorkerScratch& scratch) const;
+  /// Of a sequence whose rows are another one's.
+  void shared_token_logits(const PackedBatch& batch, uint32_t index, WorkerScratch& scratch) const;
+  /// `y`: the row's lane of its head's output.
+  void put_token(const PackedBatch& batch, uint32_t index, uint32_t row, const float* y) const;
 
   const kernels::KernelTable& kernels_;
   const BaseWeights& base_;

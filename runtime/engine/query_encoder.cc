@@ -44,9 +44,7 @@ Status check_limits(const Task& task, const EncoderCapacity& capacity) {
                        task.info.name.c_str(), task.limits.rank, task.limits.inner, task.info.outputs);
 }
 
-Result<tokenizer::Encoding> encode_query(const Model::Impl& model, const Task& task, const Query& query, std::span<tokenizer::Token> room,
-                                         std::span<std::byte> scratch) {
-  if (query.has_ids) return encode_ids(model, task, query.ids, room);
+Status check_text_query(const Model::Impl& model, const Task& task, const Query& query) {
   if (!model.has_tokenizer) {
     return Status::error(ErrorCode::kInvalidArgument, "this bundle holds no tokenizer: queries need token ids");
   }
@@ -58,6 +56,13 @@ Result<tokenizer::Encoding> encode_query(const Model::Impl& model, const Task& t
     return Status::error(ErrorCode::kInvalidArgument, "text_pair: its tokens are of type 1, this base has %u token type",
                          model.base.token_types);
   }
+  return Status::ok();
+}
+
+Result<tokenizer::Encoding> encode_query(const Model::Impl& model, const Task& task, const Query& query, std::span<tokenizer::Token> room,
+                                         std::span<std::byte> scratch) {
+  if (query.has_ids) return encode_ids(model, task, query.ids, room);
+  PETS_RETURN_IF_ERROR(check_text_query(model, task, query));
   return model.tokenizer.encode(query.text, query.text_pair, query.has_text_pair, task.info.max_length, room, scratch);
 }
 

@@ -30,6 +30,9 @@ Status check_limits(const Task& task, const EncoderCapacity& capacity);
 Result<tokenizer::Encoding> encode_query(const Model::Impl& model, const Task& task, const Query& query, std::span<tokenizer::Token> room,
                                          std::span<std::byte> scratch);
 
+/// What encode_query asks of a query of text for `task`, before it looks at the text.
+Status check_text_query(const Model::Impl& model, const Task& task, const Query& query);
+
 /// Whether both queries show the same memory as their text or ids, so that their tokens are the same where their tasks' max_length allows.
 bool same_text(const Query& a, const Query& b);
 

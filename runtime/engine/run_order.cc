@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "runtime/engine/query_encoder.h"
+
 namespace pets::engine {
 
 size_t RunOrder::open_window(const TaskSet& set, std::span<const Query> queries, size_t first) {
@@ -10,9 +12,18 @@ size_t RunOrder::open_window(const TaskSet& set, std::span<const Query> queries,
   const size_t rest = queries.size() - first;
   if (keys_ == nullptr) return rest;
   const auto count = static_cast<uint32_t>(std::min<size_t>(rest, kWindow));
+  std::optional<uint64_t> group;  // where queries of the current text go whose tasks leave layer 0 as it is
   for (uint32_t i = 0; i < count; ++i) {
-    const std::optional<uint32_t> task = set.find(queries[first + i].task);
-    keys_[i] = (task ? batch_order(*set.tasks[*task]) : UINT64_MAX << 32) | i;
+    const Query& query = queries[first + i];
+    if (i != 0 && !same_text(queries[first + i - 1], query)) group.reset();
+    const std::optional<uint32_t> found = set.find(query.task);
+    uint64_t order = UINT64_MAX << 32;
+    if (found) {
+      const Task& task = *set.tasks[*found];
+      order = batch_order(task);
+      if (task.weights.first_changed_layer != 0) group = order = group.value_or(order);
+    }
+    keys_[i] = order | i;
   }
   std::sort(keys_, keys_ + count);
   return count;

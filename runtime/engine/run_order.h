@@ -21,7 +21,7 @@ class RunOrder {
   void lay_out(memory::Arena& arena) { keys_ = arena.array<uint64_t>(kWindow); }
 
   /// Sorts the queries of the window that begins at `first` by task, those with masks last (as a batch does), unknown tasks behind them,
-  /// then by input order. Returns how many queries the window has.
+  /// then by input order. Neighbours of one text that can share rows go with the first of them. Returns how many queries the window has.
   size_t open_window(const TaskSet& set, std::span<const Query> queries, size_t first);
   /// Index into the run's queries of the one that is taken `position`-th in the window.
   size_t query(size_t position) const { return first_ + (keys_ == nullptr ? position : static_cast<uint32_t>(keys_[position])); }

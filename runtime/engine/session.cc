@@ -21,6 +21,15 @@ using engine::TaskSet;
 /// Slots on a device for tasks that are added after a session was made.
 constexpr uint32_t kLaterTasks = 16;
 
+/// Makes `sequence` one more of the group of `other`.
+void follow(const Sequence& other, Sequence& sequence) {
+  sequence.leader = other.leader;
+  sequence.token_begin = other.token_begin;
+  sequence.rows = other.rows;
+  sequence.tokens = other.tokens;
+  sequence.truncated = other.truncated;
+}
+
 /// The queries of a run, read as they are taken.
 class QueryRun final : public engine::BatchSource {
  public:
@@ -36,6 +45,10 @@ class QueryRun final : public engine::BatchSource {
     if (!found) return engine::unknown_task(query.task);
     sequence.task = set_->tasks[*found].get();
     PETS_RETURN_IF_ERROR(session_.check_limits(*sequence.task));
+    if (find_leader(position, query, sequence)) {
+      // The text was good for another task; what its own task asks of it is still to be seen.
+      return query.has_ids ? Status::ok() : engine::check_text_query(session_.internals, *sequence.task, query);
+    }
     sequence.token_begin = token_begin;
     const std::span<tokenizer::Token> room(memory_.tokens + token_begin, memory_.token_capacity - token_begin);
     PETS_ASSIGN_OR_RETURN(const tokenizer::Encoding encoding,
@@ -46,6 +59,19 @@ class QueryRun final : public engine::BatchSource {
   }
 
  private:
+  /// Looks for the same tokens among the sequences of the batch that were taken last, as long as they are of the same text.
+  bool find_leader(size_t position, const Query& query, Sequence& sequence) const {
+    const auto taken = memory_.batch.sequences();
+    for (size_t i = taken.size(); i-- > 0;) {
+      const Sequence& other = taken[i];
+      if (!engine::same_text(queries_[index(position - (sequence.query - other.query))], query)) return false;
+      if (!engine::same_tokens({other.tokens, other.truncated}, other.task->info.max_length, sequence.task->info.max_length)) continue;
+      follow(other, sequence);
+      return true;
+    }
+    return false;
+  }
+
   const Session::Impl& session_;
   const engine::SessionMemory& memory_;
   std::span<const Query> queries_;
@@ -55,8 +81,8 @@ class QueryRun final : public engine::BatchSource {
 /// Queries that were read before.
 class PreparedRun final : public engine::BatchSource {
  public:
-  PreparedRun(const Session::Impl& session, tokenizer::Token* tokens, std::span<const PreparedQuery> queries)
-      : session_(session), tokens_(tokens), queries_(queries) {}
+  PreparedRun(const Session::Impl& session, const engine::SessionMemory& memory, std::span<const PreparedQuery> queries)
+      : session_(session), memory_(memory), queries_(queries) {}
 
   size_t index(size_t position) const override { return position; }
 
@@ -64,7 +90,6 @@ class PreparedRun final : public engine::BatchSource {
     const PreparedQuery& query = queries_[position];
     PETS_RETURN_IF_ERROR(session_.check_limits(*query.task));
     sequence.task = query.task;
-    sequence.token_begin = token_begin;
     sequence.tokens = static_cast<uint32_t>(query.tokens.size());
     sequence.rows = std::max(sequence.tokens, query.padded_rows);
     sequence.truncated = query.truncated;
@@ -72,15 +97,32 @@ class PreparedRun final : public engine::BatchSource {
       return Status::error(ErrorCode::kInvalidArgument, "expected at most %u rows a query, found %u", session_.internals.base.positions,
                            sequence.rows);
     }
-    tokenizer::Token* const room = tokens_ + token_begin;
+    if (const Sequence* other = same_tokens(position, sequence); other != nullptr) {
+      follow(*other, sequence);
+      sequence.truncated = query.truncated;
+      return Status::ok();
+    }
+    sequence.token_begin = token_begin;
+    tokenizer::Token* const room = memory_.tokens + token_begin;
     std::copy(query.tokens.begin(), query.tokens.end(), room);
     std::fill(room + sequence.tokens, room + sequence.rows, tokenizer::Token{});
     return Status::ok();
   }
 
  private:
+  /// The sequence that was taken last, where it has the same tokens and as many rows.
+  const Sequence* same_tokens(size_t position, const Sequence& sequence) const {
+    const auto taken = memory_.batch.sequences();
+    if (taken.empty()) return nullptr;
+    const Sequence& last = taken.back();
+    for (uint32_t back = 0; back < sequence.query - last.query; ++back) {  // over those that could not be read
+      if (!queries_[position - back].same_tokens) return nullptr;
+    }
+    return last.tokens == sequence.tokens && last.rows == sequence.rows ? &last : nullptr;
+  }
+
   const Session::Impl& session_;
-  tokenizer::Token* tokens_;
+  const engine::SessionMemory& memory_;
   std::span<const PreparedQuery> queries_;
 };
 
@@ -99,12 +141,13 @@ size_t Session::Impl::fill_batch(engine::BatchSource& source, size_t first, size
   while (taken < capacity.queries && first + taken < end) {
     Sequence sequence;
     sequence.query = static_cast<uint32_t>(taken);
-    Status status = source.read(first + taken, memory.batch.rows(), sequence);
+    Status status = source.read(first + taken, memory.batch.token_end(), sequence);
+    if (device != nullptr) sequence.leader = Sequence::kItself;  // rows are not shared there
     if (status.is_ok() && sequence.rows > capacity.tokens) {
       status = Status::error(ErrorCode::kResourceExhausted, "the query has %u tokens, a batch of this session holds %u (max_batch_tokens)",
                              sequence.rows, capacity.tokens);
     }
-    if (status.is_ok() && memory.batch.rows() + sequence.rows > capacity.tokens) break;
+    if (status.is_ok() && !memory.batch.fits(sequence, capacity.tokens)) break;
     if (status.is_ok()) memory.batch.append(sequence);
     ::new (&memory.query_status[taken]) Status(status);
     ++taken;
@@ -184,7 +227,7 @@ Status Session::Impl::run(std::span<const Query> queries, AnswerFn on_answer, vo
 }
 
 void Session::Impl::run_prepared(std::span<const PreparedQuery> queries, AnswerFn on_answer, void* context) {
-  PreparedRun source(*this, memory.tokens, queries);
+  PreparedRun source(*this, memory, queries);
   for (size_t next = 0; next < queries.size();) {
     const size_t taken = run_batch(source, next, queries.size());
     deliver(source, next, taken, on_answer, context);

@@ -18,15 +18,16 @@ struct PreparedQuery {
   std::span<const tokenizer::Token> tokens;
   uint32_t padded_rows = 0;  ///< rows that are computed at least, as an engine that pads its batches does; at most the base's positions
   bool truncated = false;
-  bool same_tokens = false;  ///< as the query before it: they share what their tasks do not change
+  /// As the query before it: where they have as many rows too, they share those that their tasks do not change.
+  bool same_tokens = false;
 };
 
 /// Where batches get their queries.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
-  /// Reads the query that is taken `position`-th: its tokens go to `token_begin` of the token buffer; fills `sequence` but for its rows'
-  /// places.
+  /// Reads the query that is taken `position`-th: its tokens go to `token_begin` of the token buffer; fills `sequence` (whose `query` is
+  /// set) but for its rows' places. Where a sequence of the batch has the same tokens, `sequence` follows it and shares them.
   virtual Status read(size_t position, uint32_t token_begin, Sequence& sequence) = 0;
   /// The index by which callers know that query.
   virtual size_t index(size_t position) const = 0;

@@ -19,7 +19,7 @@ struct SessionMemory {
   PackedBatch batch;
   EncoderBuffers encoder;
   HeadBuffers heads;
-  tokenizer::Token* tokens = nullptr;  ///< [token_capacity]: tokens of the batch in input order, and room for one more query
+  tokenizer::Token* tokens = nullptr;  ///< [token_capacity]: tokens of the batch in input order, same ones once, and room for one query
   uint32_t token_capacity = 0;
   std::span<std::byte> tokenizer_scratch;
   Status* query_status = nullptr;        ///< [queries]

@@ -234,9 +234,11 @@ TaskWeights resolve_task(const bundle::TaskSegment& segment, const BaseWeights& 
   auto* norms = arena.array<NormWeights>(counts.norm);
   auto* bottlenecks = arena.array<kernels::Bottleneck>(counts.bottleneck);
   task.layer = layers;
+  task.first_changed_layer = TaskWeights::kNoLayer;
   if (arena.counting() || source.operators() == nullptr) return task;
   for (const schema::Operator* op : *source.operators()) {
     const schema::SiteKind site = op->site();
+    task.first_changed_layer = std::min<uint32_t>(task.first_changed_layer, schema::is_layer_site(site) ? op->layer() : 0);
     if (schema::is_linear_site(site)) {
       const LinearOperators*& slot = layers[op->layer()].linear[linear_index(site)];
       if (slot == nullptr) slot = linears++;

@@ -115,6 +115,10 @@ struct TaskWeights {
   NormWeights embeddings_norm;       ///< gamma null: the base's
   HeadWeights head;
   bool masked = false;  ///< whether any linear has a mask
+  static constexpr uint32_t kNoLayer = UINT32_MAX;
+  /// The first layer that differs from the base's, counting what a task changes before layer 0 as layer 0's; kNoLayer where only the head
+  /// is the task's own. Below it, the task's rows are those of the base, and of any other such task, with the same tokens.
+  uint32_t first_changed_layer = 0;
 };
 
 /// The largest of what tasks need at run time: what a session's arena is planned by.

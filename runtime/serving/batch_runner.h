@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <span>
 
 #include "pets/session.h"
@@ -23,7 +24,8 @@ class BatchRunner {
 class SessionRunner final : public BatchRunner {
  public:
   static Result<std::unique_ptr<SessionRunner>> create(std::shared_ptr<Model> model, const SessionOptions& options) noexcept {
-    std::unique_ptr<SessionRunner> runner(new SessionRunner(std::move(model), options));
+    std::unique_ptr<SessionRunner> runner(new (std::nothrow) SessionRunner(std::move(model), options));
+    if (runner == nullptr) return Status::error(ErrorCode::kResourceExhausted, "a server: out of memory");
     if (Status status = runner->restart(); !status) return status;
     return runner;
   }

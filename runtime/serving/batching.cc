@@ -25,10 +25,12 @@ bool parse_strategy(std::string_view name, Strategy* strategy) noexcept {
 namespace serving {
 
 void BatchSum::add(const Item& item) {
-  const uint32_t rows = padded_length_ == 0 ? item.rows : std::max(item.rows, padded_length_);
+  const uint32_t length = std::max(item.length, padded_length_);
+  // A fan-out's rows beyond its length come on top of the padding.
+  const uint32_t rows = padded_length_ == 0 ? item.rows : length + std::max(item.rows, item.length) - item.length;
   shape_.rows += rows;
   ++shape_.queries;
-  shape_.pairs += static_cast<double>(rows) * (padded_length_ == 0 ? item.length : std::max(item.length, padded_length_));
+  shape_.pairs += static_cast<double>(rows) * length;
   pet_seconds_ += item.cost.per_row * rows + (last_task_ == item.task ? 0 : item.cost.fixed);
   last_task_ = item.task;
 }

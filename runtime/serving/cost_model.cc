@@ -11,9 +11,14 @@ namespace {
 
 constexpr std::string_view kFamilyNames[kOperatorFamilies] = {"bias", "norm", "low_rank", "sparse", "mask", "scale", "bottleneck"};
 
-double strips_of(double rows) { return std::ceil(rows / kernels::kStripRows); }
+constexpr auto kRows = static_cast<uint32_t>(kernels::kStripRows);
 
-/// Solves the normal equations of a least squares fit by Gaussian elimination with pivoting; what the data does not determine stays 0.
+uint32_t strips_of(uint32_t rows) { return rows / kRows + (rows % kRows != 0 ? 1 : 0); }
+/// Rows of a measured batch.
+uint32_t rows_of(const AlphaPoint& point) { return point.queries * point.length; }
+
+/// Least squares with coefficients that are not negative, by the normal equations: of few unknowns every subset that may differ from 0 is
+/// tried. What the data does not determine stays 0.
 template <std::size_t N>
 class LeastSquares {
  public:
@@ -23,39 +28,59 @@ class LeastSquares {
       b_[i] += weight * x[i] * y;
     }
   }
-  std::array<double, N> solve() {
-    std::array<double, N> scale{};
-    for (std::size_t i = 0; i < N; ++i) scale[i] = a_[i][i] > 0 ? 1 / std::sqrt(a_[i][i]) : 0;
-    for (std::size_t i = 0; i < N; ++i) {
-      for (std::size_t j = 0; j < N; ++j) a_[i][j] *= scale[i] * scale[j];
-      b_[i] *= scale[i];
-    }
-    std::array<double, N> x{};
-    std::array<bool, N> used{};
-    std::array<std::size_t, N> pivot_row{};
-    std::array<bool, N> solved{};
-    for (std::size_t column = 0; column < N; ++column) {
-      std::size_t best = N;
-      for (std::size_t row = 0; row < N; ++row) {
-        if (!used[row] && (best == N || std::abs(a_[row][column]) > std::abs(a_[best][column]))) best = row;
+  std::array<double, N> solve() const {
+    std::array<double, N> best{};
+    double best_rest = 0;  // the sum of squares, less that of zeros
+    for (unsigned subset = 1; subset < 1U << N; ++subset) {
+      std::array<double, N> x{};
+      if (!solve_subset(subset, x)) continue;
+      double rest = 0;
+      for (std::size_t i = 0; i < N; ++i) {
+        rest -= 2 * b_[i] * x[i];
+        for (std::size_t j = 0; j < N; ++j) rest += x[i] * a_[i][j] * x[j];
       }
-      if (best == N || std::abs(a_[best][column]) < 1e-9) continue;
-      used[best] = solved[column] = true;
-      pivot_row[column] = best;
-      for (std::size_t row = 0; row < N; ++row) {
-        if (row == best) continue;
-        const double factor = a_[row][column] / a_[best][column];
-        for (std::size_t j = 0; j < N; ++j) a_[row][j] -= factor * a_[best][j];
-        b_[row] -= factor * b_[best];
-      }
+      if (!(rest < best_rest)) continue;
+      best_rest = rest;
+      best = x;
     }
-    for (std::size_t column = 0; column < N; ++column) {
-      if (solved[column]) x[column] = b_[pivot_row[column]] / a_[pivot_row[column]][column] * scale[column];
-    }
-    return x;
+    return best;
   }
 
  private:
+  /// Gaussian elimination of the chosen unknowns, scaled to a diagonal of ones. False where they are not determined or one is negative.
+  bool solve_subset(unsigned subset, std::array<double, N>& x) const {
+    constexpr double kLeastPivot = 1e-10;
+    std::array<std::size_t, N> chosen{};
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < N; ++i) {
+      if ((subset >> i & 1U) == 0) continue;
+      if (!(a_[i][i] > 0)) return false;
+      chosen[count++] = i;
+    }
+    std::array<std::array<double, N>, N> a{};
+    std::array<double, N> b{}, scale{};
+    for (std::size_t i = 0; i < count; ++i) scale[i] = 1 / std::sqrt(a_[chosen[i]][chosen[i]]);
+    for (std::size_t i = 0; i < count; ++i) {
+      for (std::size_t j = 0; j < count; ++j) a[i][j] = a_[chosen[i]][chosen[j]] * scale[i] * scale[j];
+      b[i] = b_[chosen[i]] * scale[i];
+    }
+    for (std::size_t column = 0; column < count; ++column) {  // positive semidefinite: the diagonal is the pivot
+      if (!(a[column][column] > kLeastPivot)) return false;
+      for (std::size_t row = 0; row < count; ++row) {
+        if (row == column) continue;
+        const double factor = a[row][column] / a[column][column];
+        for (std::size_t j = column; j < count; ++j) a[row][j] -= factor * a[column][j];
+        b[row] -= factor * b[column];
+      }
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const double value = b[i] / a[i][i] * scale[i];
+      if (!(value >= 0)) return false;
+      x[chosen[i]] = value;
+    }
+    return true;
+  }
+
   std::array<std::array<double, N>, N> a_{};
   std::array<double, N> b_{};
 };
@@ -70,61 +95,95 @@ CostModel::CostModel(std::span<const AlphaPoint> alpha, std::span<const BetaPoin
   LeastSquares<4> line;
   for (const AlphaPoint& point : alpha) {
     if (!(point.seconds > 0)) continue;
-    const double rows = static_cast<double>(point.queries) * point.length;
-    line.add({1, strips_of(rows), static_cast<double>(point.queries), rows * point.length}, point.seconds,
+    const double rows = rows_of(point);
+    line.add({1, static_cast<double>(strips_of(rows_of(point))), static_cast<double>(point.queries), rows * point.length}, point.seconds,
              1 / (point.seconds * point.seconds));  // errors are shares of the time
   }
   const std::array<double, 4> fit = line.solve();
-  per_query_ = std::max(fit[2], 0.0);
-  per_pair_ = std::max(fit[3], 0.0);
+  per_query_ = fit[2];
+  per_pair_ = fit[3];
   struct Rest {
     double strips, seconds;
   };
   std::vector<Rest> rest;
   for (const AlphaPoint& point : alpha) {
     if (!(point.seconds > 0)) continue;
-    const double rows = static_cast<double>(point.queries) * point.length;
+    const double rows = rows_of(point);
     const double own = point.seconds - per_query_ * point.queries - per_pair_ * rows * point.length;
-    rest.push_back({strips_of(rows), std::max(own, 0.05 * point.seconds)});
+    rest.push_back({static_cast<double>(strips_of(rows_of(point))), std::max(own, 0.05 * point.seconds)});
   }
   std::sort(rest.begin(), rest.end(), [](const Rest& a, const Rest& b) { return a.strips < b.strips; });
-  for (std::size_t i = 0; i < rest.size();) {
-    std::size_t end = i;
+  // Noise must not make more rows cheaper than fewer: neighbours that would are taken together (isotonic regression, by pooling).
+  struct Pool {
     double sum = 0;
-    while (end < rest.size() && rest[end].strips == rest[i].strips) sum += rest[end++].seconds;
-    const double mean = sum / static_cast<double>(end - i);
-    // Noise must not make more rows cheaper than fewer.
-    curve_.push_back({rest[i].strips, curve_.empty() ? mean : std::max(mean, curve_.back().seconds)});
-    i = end;
+    std::size_t points = 0, sizes = 0;
+    double mean() const { return sum / static_cast<double>(points); }
+  };
+  std::vector<Pool> pools;
+  for (std::size_t i = 0; i < rest.size();) {
+    Pool pool{0, 0, 1};
+    const double strips = rest[i].strips;
+    for (; i < rest.size() && rest[i].strips == strips; ++i, ++pool.points) pool.sum += rest[i].seconds;
+    curve_.push_back({strips, 0});
+    for (; !pools.empty() && pools.back().mean() >= pool.mean(); pools.pop_back()) {
+      pool = {pool.sum + pools.back().sum, pool.points + pools.back().points, pool.sizes + pools.back().sizes};
+    }
+    pools.push_back(pool);
   }
+  std::size_t next = 0;
+  for (const Pool& pool : pools) {
+    for (std::size_t i = 0; i < pool.sizes; ++i) curve_[next++].seconds = pool.mean();
+  }
+  if (curve_.size() >= 2) {
+    const CurvePoint& a = curve_[curve_.size() - 2];
+    const CurvePoint& b = curve_.back();
+    // The line's slope where noise has made the end flat: else any number of rows more would cost nothing.
+    slope_beyond_ = std::max((b.seconds - a.seconds) / (b.strips - a.strips), fit[1]);
+  }
+  constexpr uint32_t kTabulated = 513;  // 8,192 rows: strategies ask many times a plan
+  std::vector<double> by_strips(kTabulated);
+  for (uint32_t strips = 0; strips < kTabulated; ++strips) by_strips[strips] = curve(strips);
+  by_strips_ = std::move(by_strips);
 
+  // Differences carry the noise of the whole batches, so a small one says little: errors count as shares of what a point of so many rows
+  // and so much work takes about, not of what was measured.
+  constexpr double kFixedRows = 32;
   for (std::size_t f = 0; f < kOperatorFamilies; ++f) {
+    const auto is_of_family = [&](const BetaPoint& point) { return static_cast<std::size_t>(point.family) == f; };
+    double work = 0;
+    std::size_t count = 0;
+    for (const BetaPoint& point : beta) {
+      if (!is_of_family(point)) continue;
+      work += point.work;
+      ++count;
+    }
+    if (count == 0) continue;
+    work /= static_cast<double>(count);
     LeastSquares<4> fit_family;
     for (const BetaPoint& point : beta) {
-      if (static_cast<std::size_t>(point.family) != f) continue;
-      const double rows = point.rows;
-      family_[f].measured = true;
-      const double weight = 1 / std::max(point.seconds * point.seconds, 1e-14);
-      fit_family.add({1, point.work, rows, rows * point.work}, std::max(point.seconds, 0.0), std::min(weight, 1e12));
+      if (!is_of_family(point)) continue;
+      const double rows = point.rows, share = point.work / work;
+      const double usual = (rows + kFixedRows) * (share + 1);
+      fit_family.add({1, share, rows, rows * share}, point.seconds, 1 / (usual * usual));
     }
     const std::array<double, 4> c = fit_family.solve();
-    family_[f].fixed = c[0];
-    family_[f].fixed_per_work = c[1];
-    family_[f].per_row = c[2];
-    family_[f].per_row_per_work = c[3];
+    family_[f] = {c[0], c[1] / work, c[2], c[3] / work, true};
   }
 }
 
-double CostModel::curve(double strips) const {
+double CostModel::curve(uint32_t strip_count) const {
+  if (strip_count < by_strips_.size()) return by_strips_[strip_count];
+  const double strips = strip_count;
   if (curve_.empty()) return 0;
-  if (curve_.size() == 1) return curve_[0].seconds * strips / curve_[0].strips;
-  auto above = std::lower_bound(curve_.begin(), curve_.end(), strips, [](const CurvePoint& point, double s) { return point.strips < s; });
-  if (above == curve_.begin()) ++above;
-  if (above == curve_.end()) --above;
+  const CurvePoint &first = curve_.front(), &last = curve_.back();
+  if (curve_.size() == 1) return first.seconds * strips / first.strips;
+  if (strips >= last.strips) return last.seconds + slope_beyond_ * (strips - last.strips);
+  const auto above =
+      std::upper_bound(curve_.begin() + 1, curve_.end(), strips, [](double s, const CurvePoint& point) { return s < point.strips; });
   const CurvePoint& a = *(above - 1);
   const CurvePoint& b = *above;
   const double seconds = a.seconds + (b.seconds - a.seconds) * (strips - a.strips) / (b.strips - a.strips);
-  return std::max(seconds, curve_[0].seconds * std::min(1.0, strips / curve_[0].strips) * 0.5);
+  return std::max(seconds, first.seconds * std::min(1.0, strips / first.strips) * 0.5);
 }
 
 double CostModel::alpha(const BatchShape& shape) const {
@@ -137,28 +196,26 @@ TaskCost CostModel::task_cost(const TaskWork& work) const {
   TaskCost cost;
   for (std::size_t f = 0; f < kOperatorFamilies; ++f) {
     if (work.work[f] <= 0 || !family_[f].measured) continue;
-    cost.fixed += std::max(family_[f].fixed + family_[f].fixed_per_work * work.work[f], 0.0);
-    cost.per_row += std::max(family_[f].per_row + family_[f].per_row_per_work * work.work[f], 0.0);
+    cost.fixed += family_[f].fixed + family_[f].fixed_per_work * work.work[f];
+    cost.per_row += family_[f].per_row + family_[f].per_row_per_work * work.work[f];
   }
   return cost;
 }
 
 uint32_t CostModel::best_rows(uint32_t most_rows, double slack) const {
+  if (curve_.empty()) return most_rows;
   const auto per_strip = [&](uint32_t strips) { return curve(strips) / strips; };
-  const uint32_t most = std::max(most_rows / static_cast<uint32_t>(kernels::kStripRows), 1U);
+  const uint32_t most = std::max(most_rows / kRows, 1U);
   double best = per_strip(most);
   for (uint32_t strips = 1; strips < most; ++strips) best = std::min(best, per_strip(strips));
   uint32_t fewest = most;
   for (uint32_t strips = most; strips >= 1; --strips) {
     if (per_strip(strips) <= best * (1 + slack)) fewest = strips;
   }
-  return std::min(fewest * static_cast<uint32_t>(kernels::kStripRows), most_rows);
+  return std::min(fewest * kRows, most_rows);
 }
 
-std::size_t CostModel::correction_slot(uint32_t rows) {
-  const uint32_t strips = (rows + kernels::kStripRows - 1) / static_cast<uint32_t>(kernels::kStripRows);
-  return std::min<std::size_t>(std::bit_width(strips), kCorrections - 1);
-}
+std::size_t CostModel::correction_slot(uint32_t rows) { return std::min<std::size_t>(std::bit_width(strips_of(rows)), kCorrections - 1); }
 
 void CostModel::correct(uint32_t rows, double predicted, double measured) {
   if (!(predicted > 0) || !(measured > 0)) return;

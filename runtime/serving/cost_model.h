@@ -64,7 +64,8 @@ struct BatchShape {
 ///
 /// alpha(rows, queries, pairs) = curve(strips(rows)) + per_query * queries + per_pair * pairs, where `curve` goes linearly from one
 /// measured number of rows to the next: few rows are slower a row, a full batch is at its best rate. beta(task, rows) = fixed + per_row *
-/// rows, both linear in the task's work, by family. The coefficients are least squares fits of the measured points.
+/// rows, both linear in the task's work, by family. The coefficients are least squares fits of the measured points, none of them negative;
+/// `curve` never falls, and goes on at the slope of its end or of a straight line through all points, whichever is more.
 class CostModel {
  public:
   CostModel() = default;
@@ -94,10 +95,12 @@ class CostModel {
   };
   static constexpr std::size_t kCorrections = 12;  // by powers of two of strips
   static std::size_t correction_slot(uint32_t rows);
-  double curve(double strips) const;
+  double curve(uint32_t strips) const;
 
   std::vector<CurvePoint> curve_;  // ascending in strips
+  std::vector<double> by_strips_;  // the curve, tabulated as far as batches usually go
   double per_query_ = 0, per_pair_ = 0;
+  double slope_beyond_ = 0;  // seconds a strip behind the last point
   std::array<FamilyFit, kOperatorFamilies> family_{};
   std::array<double, kCorrections> correction_ = ones();
   static constexpr std::array<double, kCorrections> ones() {

@@ -11,22 +11,21 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// What a family's unit of work takes, in multiply-adds of the shared encoder. Seen by pets-bench profile on a Xeon with AVX-512, MiniLM's
-/// shape, float32, 2 threads.
+/// What a family's unit of work takes, in multiply-adds of the shared encoder. Seen by pets-bench profile on an EPYC with AVX2, MiniLM's
+/// shape, float32, one thread.
 struct FamilyFactor {
   OperatorFamily family;
   double per_row;  ///< for every row
-  double fixed;    ///< once a batch, as so many rows
+  double fixed;    ///< once a batch, in rows
 };
 constexpr FamilyFactor kFactors[] = {
-    {OperatorFamily::kBias, 4, 16},        // a blend of starts
-    {OperatorFamily::kNorm, 1, 16},        // a segment more in a norm that is computed anyway
-    {OperatorFamily::kLowRank, 2, 16},     // thin products: half the rate, whole strips
-    {OperatorFamily::kSparse, 4, 16},      // gathers
-    {OperatorFamily::kMask, 0.5, 8},       // in place of the dense product, at a lower rate
-    {OperatorFamily::kScale, 4, 16},       //
-    {OperatorFamily::kBottleneck, 2, 16},  // as low_rank
-};
+    {OperatorFamily::kBias, 2, 300},        // a start of its own for every output of a strip
+    {OperatorFamily::kNorm, 2, 150},        // a segment more in a norm that is computed anyway
+    {OperatorFamily::kLowRank, 0.8, 24},    // whole strips, thin products
+    {OperatorFamily::kSparse, 3.5, 110},    // a strip's gather a weight
+    {OperatorFamily::kMask, 0.03, 18},      // in place of the dense product, which partly masked strips need, too
+    {OperatorFamily::kScale, 12, 250},      // a pass over inputs or outputs
+    {OperatorFamily::kBottleneck, 1, 28}};  // whole strips, gathered and put back
 
 /// The fastest of `rounds` runs, in seconds; 0 where a query fails.
 double fastest(Session::Impl& session, std::span<const engine::PreparedQuery> queries, int rounds) {

@@ -35,7 +35,8 @@ class Histogram {
   uint64_t max() const noexcept { return max_.load(std::memory_order_relaxed); }
 
   /// The smallest duration that at least a part `q` of all (0 to 1; what is outside counts as the nearer) do not exceed, within
-  /// kMaxRelativeError and never over max(). In the first bucket: at most a microsecond; in the last: max(); without records 0.
+  /// kMaxRelativeError and never over max(). In the first bucket: at most a microsecond; in the last, and for the
+  /// largest of all: max(); without records 0.
   uint64_t quantile(double q) const noexcept;
 
   /// Adds what `other` holds. No thread may read this histogram meanwhile; `other` may be written.

@@ -1,8 +1,8 @@
 #include "runtime/serving/packed_batching.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
-#include <numeric>
 
 namespace pets::serving {
 namespace {
@@ -23,72 +23,83 @@ Nanoseconds to_nanoseconds(double seconds) { return static_cast<Nanoseconds>(std
 }  // namespace
 
 PackedBatching::PackedBatching(const BatchingOptions& options) : options_(options) {
-  virtual_deadline_.reserve(options.items);
-  task_deadline_.reserve(options.items);
-  by_task_.reserve(options.items);
+  places_.reserve(options.items);
+  task_deadline_.resize(std::bit_ceil(2 * std::max(options.items, 1U)));
   order_.reserve(options.items);
+  possible_.reserve(options.items);
   states_.reserve(options.items + 1);
   cuts_.reserve(options.items);
 }
 
-Nanoseconds PackedBatching::virtual_deadline(const Item& item) const {
+bool PackedBatching::in_time_alone(const Item& item, Nanoseconds now, const CostModel& costs) {
+  if (item.deadline < now) return false;
+  BatchSum alone;
+  alone.add(item);
+  return item.deadline >= saturated_minus(now, -to_nanoseconds(alone.seconds(costs)));
+}
+
+Nanoseconds PackedBatching::virtual_deadline(const Item& item, Nanoseconds pressing_before, Nanoseconds now, const CostModel& costs) const {
   const Nanoseconds patient = saturated_minus(item.arrival, -patience_);
+  // Who cannot be in time even alone does not go before those who can.
+  const bool possible = item.deadline >= pressing_before || in_time_alone(item, now, costs);
+  const Nanoseconds deadline = possible ? std::min(item.deadline, patient) : patient;
+  if (item.priority == 0) return deadline;
   Nanoseconds boost = 0;
   if (__builtin_mul_overflow(static_cast<Nanoseconds>(item.priority), patience_, &boost)) {
     boost = item.priority > 0 ? kNoDeadline : -kNoDeadline;
   }
-  return saturated_minus(std::min(item.deadline, patient), boost);
+  return saturated_minus(deadline, boost);
 }
 
-void PackedBatching::order(std::span<const Item> items, Nanoseconds pressing_before) {
-  const auto count = static_cast<uint32_t>(items.size());
-  virtual_deadline_.resize(count);
-  task_deadline_.resize(count);
-  by_task_.resize(count);
-  order_.resize(count);
-  for (uint32_t i = 0; i < count; ++i) virtual_deadline_[i] = virtual_deadline(items[i]);
-  std::iota(by_task_.begin(), by_task_.end(), 0U);
-  std::sort(by_task_.begin(), by_task_.end(), [&](uint32_t a, uint32_t b) {
-    if (items[a].task != items[b].task) return items[a].task < items[b].task;
-    return virtual_deadline_[a] != virtual_deadline_[b] ? virtual_deadline_[a] < virtual_deadline_[b] : a < b;
-  });
-  for (uint32_t i = 0; i < count; ++i) {
-    const uint32_t item = by_task_[i];
-    const bool first = i == 0 || items[by_task_[i - 1]].task != items[item].task;
-    task_deadline_[item] = first ? virtual_deadline_[item] : task_deadline_[by_task_[i - 1]];
+Nanoseconds& PackedBatching::deadline_of(uint32_t task) {
+  constexpr uint32_t kGoldenRatio = 0x9E3779B9;  // spreads neighbouring numbers (Knuth's multiplicative hashing)
+  const size_t mask = task_deadline_.size() - 1;
+  for (size_t at = task * kGoldenRatio >> 7 & mask;; at = (at + 1) & mask) {
+    TaskDeadline& entry = task_deadline_[at];
+    if (entry.plan != plan_) entry = {plan_, task, kNoDeadline};
+    if (entry.task == task) return entry.deadline;
   }
-  std::copy(by_task_.begin(), by_task_.end(), order_.begin());
-  const auto pressing_end =
-      std::partition(order_.begin(), order_.end(), [&](uint32_t i) { return virtual_deadline_[i] < pressing_before; });
-  std::sort(order_.begin(), pressing_end, [&](uint32_t a, uint32_t b) {
-    if (virtual_deadline_[a] != virtual_deadline_[b]) return virtual_deadline_[a] < virtual_deadline_[b];
-    return items[a].task != items[b].task ? items[a].task < items[b].task : a < b;
-  });
-  std::sort(pressing_end, order_.end(), [&](uint32_t a, uint32_t b) {
-    if (task_deadline_[a] != task_deadline_[b]) return task_deadline_[a] < task_deadline_[b];
-    if (items[a].task != items[b].task) return items[a].task < items[b].task;
-    return virtual_deadline_[a] != virtual_deadline_[b] ? virtual_deadline_[a] < virtual_deadline_[b] : a < b;
-  });
 }
 
-uint32_t PackedBatching::window(std::span<const Item> items) const {
+void PackedBatching::order(std::span<const Item> items, Nanoseconds now, const CostModel& costs) {
+  const Nanoseconds pressing_before = saturated_minus(now, -to_nanoseconds(2 * full_seconds_));
+  if (items.size() * 2 > task_deadline_.size()) task_deadline_.assign(std::bit_ceil(2 * items.size()), {});  // more than was said
+  ++plan_;
+  places_.resize(items.size());
+  for (uint32_t i = 0; i < items.size(); ++i) {
+    const Item& item = items[i];
+    const Nanoseconds deadline = virtual_deadline(item, pressing_before, now, costs);
+    places_[i] = {deadline < pressing_before, deadline, deadline, item.task, i};
+    Nanoseconds& least = deadline_of(item.task);
+    least = std::min(least, deadline);
+  }
+  for (Place& place : places_) {
+    if (!place.pressing) place.first = deadline_of(place.task);
+  }
+  const auto later = [](const Place& a, const Place& b) {
+    if (a.pressing != b.pressing) return b.pressing;
+    if (a.first != b.first) return a.first > b.first;
+    if (a.task != b.task) return a.task > b.task;
+    return a.deadline != b.deadline ? a.deadline > b.deadline : a.index > b.index;
+  };
+  // Only the window's places are needed in order.
+  std::make_heap(places_.begin(), places_.end(), later);
+  order_.clear();
+  possible_.clear();
   uint64_t rows = 0;
-  uint32_t count = 0;
-  while (count < order_.size() && (count == 0 || rows < uint64_t{kWindowBatches} * budget_)) rows += items[order_[count++]].rows;
-  return count;
+  while (!places_.empty() && (order_.empty() || rows < uint64_t{kWindowBatches} * budget_)) {
+    std::pop_heap(places_.begin(), places_.end(), later);
+    const Item& item = items[places_.back().index];
+    order_.push_back(places_.back().index);
+    possible_.push_back(item.deadline != kNoDeadline && in_time_alone(item, now, costs) ? 1 : 0);
+    rows += item.rows;
+    places_.pop_back();
+  }
 }
 
-uint32_t PackedBatching::late(std::span<const Item> items, uint32_t begin, uint32_t end, Nanoseconds now, double seconds,
-                              const CostModel& costs) const {
-  const Nanoseconds finished = saturated_minus(now, -to_nanoseconds(seconds));
+uint32_t PackedBatching::late(std::span<const Item> items, uint32_t begin, uint32_t end, Nanoseconds finished) const {
   uint32_t count = 0;
-  for (uint32_t i = begin; i < end; ++i) {
-    const Item& item = items[order_[i]];
-    if (item.deadline >= finished) continue;
-    BatchSum alone;
-    alone.add(item);
-    count += item.deadline >= saturated_minus(now, -to_nanoseconds(alone.seconds(costs))) ? 1 : 0;
-  }
+  for (uint32_t i = begin; i < end; ++i) count += possible_[i] != 0 && items[order_[i]].deadline < finished ? 1 : 0;
   return count;
 }
 
@@ -102,10 +113,10 @@ void PackedBatching::plan(std::span<const Item> items, Nanoseconds now, const Co
     full_seconds_ = costs.alpha(full);
     patience_ = to_nanoseconds(options_.patience_seconds > 0 ? options_.patience_seconds : kDefaultPatience * full_seconds_);
   }
-  order(items, saturated_minus(now, -to_nanoseconds(2 * full_seconds_)));
+  order(items, now, costs);
 
-  const uint32_t count = window(items);
-  const bool open = count < order_.size();
+  const auto count = static_cast<uint32_t>(order_.size());
+  const bool open = !places_.empty();
   states_.assign(count + 1, {});
   for (uint32_t i = 1; i <= count; ++i) {
     State& state = states_[i];
@@ -121,11 +132,12 @@ void PackedBatching::plan(std::span<const Item> items, Nanoseconds now, const Co
       if (j + 1 != i && (shape.rows > budget_ || shape.queries > options_.limits.queries)) break;
       const bool neighbour = j + 1 < i && items[order_[j + 1]].task == item.task;
       pet_seconds += item.cost.per_row * item.rows + (neighbour ? 0 : item.cost.fixed);
-      deadline = std::min(deadline, item.deadline);
+      if (possible_[j] != 0) deadline = std::min(deadline, item.deadline);
       const double seconds = states_[j].seconds + costs.alpha(shape) + pet_seconds * costs.correction(shape.rows);
       uint32_t missed = states_[j].late;
-      if (deadline != kNoDeadline && deadline < saturated_minus(now, -to_nanoseconds(seconds))) {
-        missed += late(items, j, i, now, seconds, costs);
+      if (deadline != kNoDeadline) {
+        const Nanoseconds finished = saturated_minus(now, -to_nanoseconds(seconds));
+        if (deadline < finished) missed += late(items, j, i, finished);
       }
       if (missed < state.late || (missed == state.late && seconds < state.seconds)) state = {missed, seconds, j};
     }

@@ -17,6 +17,7 @@ namespace pets::serving {
 ///
 ///     v = min(deadline, arrival + patience) - priority * patience
 ///
+/// in which a deadline counts no more once it cannot be met even alone: those who can still be in time go before.
 /// It is pressing when v lies less than two full batches ahead: left for the batch after next it would be late. As arrival + patience is
 /// finite, every query becomes pressing and then the most pressing of all, whatever comes behind it (unless that has a higher priority,
 /// which is worth `patience` a step): no task starves.
@@ -31,7 +32,7 @@ namespace pets::serving {
 /// now + seconds(f[i]); who cannot be in time even alone is not counted. Where the window is not the whole queue, the last batch may stay
 /// open: its rows cost the best rate. Only the first batch is run before the strategy is asked again.
 ///
-/// Complexity: O(n log n) for the order, O(queries of a window * queries of a batch) for the cuts.
+/// Complexity: O(n + queries of a window * log n) for the order, O(queries of a window * queries of a batch) for the cuts.
 /// Not optimal: the order is fixed before the cuts; f minimizes lateness at each prefix by the fewest late, then the least time, and a
 /// prefix that is late once more but faster could be better in the end; the model is not exact.
 class PackedBatching final : public BatchingStrategy {
@@ -46,20 +47,37 @@ class PackedBatching final : public BatchingStrategy {
     double seconds = 0;
     uint32_t from = 0;
   };
-  Nanoseconds virtual_deadline(const Item& item) const;
-  /// Fills order_ with indices into the items.
-  void order(std::span<const Item> items, Nanoseconds pressing_before);
-  /// Queries of order_ that are cut now.
-  uint32_t window(std::span<const Item> items) const;
-  uint32_t late(std::span<const Item> items, uint32_t begin, uint32_t end, Nanoseconds now, double seconds, const CostModel& costs) const;
+  /// Where an item stands in the order: by these members, in this sequence.
+  struct Place {
+    bool pressing = false;  // pressing ones first
+    Nanoseconds first = 0;  // its own virtual deadline, or its task's least
+    Nanoseconds deadline = 0;
+    uint32_t task = 0, index = 0;
+  };
+  struct TaskDeadline {
+    uint64_t plan = 0;  // else the entry is free
+    uint32_t task = 0;
+    Nanoseconds deadline = 0;
+  };
+  /// Whether a batch of it alone would meet its deadline.
+  static bool in_time_alone(const Item& item, Nanoseconds now, const CostModel& costs);
+  Nanoseconds virtual_deadline(const Item& item, Nanoseconds pressing_before, Nanoseconds now, const CostModel& costs) const;
+  /// The least virtual deadline of a task, kNoDeadline at first: a hash table of this plan.
+  Nanoseconds& deadline_of(uint32_t task);
+  /// Fills order_ with the window's items in order; leaves the others in places_.
+  void order(std::span<const Item> items, Nanoseconds now, const CostModel& costs);
+  /// Of the window's items in [begin, end): those who could be in time but end after their deadline.
+  uint32_t late(std::span<const Item> items, uint32_t begin, uint32_t end, Nanoseconds finished) const;
 
   BatchingOptions options_;
   uint32_t budget_ = 0;      // rows
   double full_seconds_ = 0;  // of a full batch of the shared operators
   Nanoseconds patience_ = 0;
-  std::vector<Nanoseconds> virtual_deadline_;  // by item
-  std::vector<Nanoseconds> task_deadline_;     // by item: the least of its task's
-  std::vector<uint32_t> by_task_, order_;
+  std::vector<Place> places_;
+  std::vector<TaskDeadline> task_deadline_;
+  uint64_t plan_ = 0;
+  std::vector<uint32_t> order_;    // indices into the items
+  std::vector<uint8_t> possible_;  // by place in order_: has a deadline that it can meet
   std::vector<State> states_;
   std::vector<uint32_t> cuts_;
 };

@@ -1,12 +1,14 @@
 #include "runtime/serving/query_queue.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace pets::serving {
 
 QueryQueue::QueryQueue(uint32_t slots, uint32_t tokens)
     : slots_(slots),
       free_slots_(slots),
+      lists_(std::bit_ceil(slots), kNoSlot),
       tokens_(static_cast<std::size_t>(pages_for(tokens)) * kPageTokens),
       next_page_(pages_for(tokens)),
       free_page_count_(pages_for(tokens)) {
@@ -17,7 +19,8 @@ QueryQueue::QueryQueue(uint32_t slots, uint32_t tokens)
 
 uint64_t QueryQueue::bytes(uint32_t slots, uint32_t tokens) {
   const uint64_t pages = pages_for(tokens);
-  return uint64_t{slots} * (sizeof(Slot) + sizeof(uint32_t)) + pages * (kPageTokens * sizeof(tokenizer::Token) + sizeof(uint32_t));
+  return uint64_t{slots} * (sizeof(Slot) + sizeof(uint32_t)) + std::bit_ceil(slots) * sizeof(uint32_t) +
+         pages * (kPageTokens * sizeof(tokenizer::Token) + sizeof(uint32_t));
 }
 
 uint32_t QueryQueue::take_slot() {
@@ -29,6 +32,30 @@ uint32_t QueryQueue::take_slot() {
 void QueryQueue::free_slot(uint32_t slot) {
   slots_[slot] = Slot();
   free_slots_.push_back(slot);
+}
+
+void QueryQueue::list(uint32_t leader) {
+  uint32_t& first = list_of(slots_[leader].submission);
+  slots_[leader].sibling = first;
+  first = leader;
+}
+
+void QueryQueue::unlist(uint32_t leader) {
+  uint32_t* link = &list_of(slots_[leader].submission);
+  while (*link != leader) link = &slots_[*link].sibling;
+  *link = slots_[leader].sibling;
+}
+
+uint32_t QueryQueue::find(QueryId submission) const {
+  uint32_t leader = lists_[submission & (lists_.size() - 1)];
+  while (leader != kNoSlot && slots_[leader].submission != submission) leader = slots_[leader].sibling;
+  return leader;
+}
+
+Room QueryQueue::held(uint32_t leader) const {
+  Room room{0, pages_for(slots_[leader].tokens)};
+  for (uint32_t slot = leader; slot != kNoSlot; slot = slots_[slot].next) ++room.slots;
+  return room;
 }
 
 void QueryQueue::store_tokens(Slot& slot, std::span<const tokenizer::Token> tokens) {

@@ -23,15 +23,18 @@ struct Slot {
   void* context = nullptr;
   QueryId submission = 0;
   uint32_t part = 0;
-  uint32_t next = kNoSlot;  ///< the next one of its group: queries of one submission with the same tokens
-  bool waiting = false;
+  uint32_t next = kNoSlot;     ///< the next one of its group: queries of one submission with the same tokens
+  uint32_t sibling = kNoSlot;  ///< of a listed group's first one: the next group of the list
   bool truncated = false;
   Nanoseconds arrival = 0;
-  Nanoseconds deadline = kNoDeadline;
-  int32_t priority = 0;
   uint32_t tokens = 0;
   TaskMetrics* metrics = nullptr;  ///< null: nothing is counted
   uint32_t first_page = kNoSlot;   ///< of the tokens, of a group's first one
+};
+
+/// Queries and tokens that the queue holds, or has room for.
+struct Room {
+  uint32_t slots = 0, pages = 0;
 };
 
 /// Does not allocate after it was made. Not thread-safe.
@@ -55,6 +58,13 @@ class QueryQueue {
   uint32_t take_slot();
   /// Empties the slot; its pages were given back.
   void free_slot(uint32_t slot);
+  /// Makes a group findable by its submission, and no more. `leader`: its first slot.
+  void list(uint32_t leader);
+  void unlist(uint32_t leader);
+  /// The first slot of one of the listed groups of that submission, or kNoSlot.
+  uint32_t find(QueryId submission) const;
+  /// What the group holds.
+  Room held(uint32_t leader) const;
   /// Copies the tokens into pages, of which there are enough.
   void store_tokens(Slot& slot, std::span<const tokenizer::Token> tokens);
   /// Copies them out to `to`, and gives the pages back.
@@ -63,8 +73,11 @@ class QueryQueue {
   void drop_tokens(Slot& slot);
 
  private:
+  uint32_t& list_of(QueryId submission) { return lists_[submission & (lists_.size() - 1)]; }
+
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;
+  std::vector<uint32_t> lists_;           // groups by submission, whose numbers follow each other: about one a list
   std::vector<tokenizer::Token> tokens_;  // [pages][kPageTokens]
   std::vector<uint32_t> next_page_;
   uint32_t free_page_ = kNoSlot;

@@ -40,6 +40,8 @@ class Scheduler {
 
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
+  /// Plans what waits.
+  void plan(Nanoseconds now);
   /// Moves what still waits of the schedule's next batch to taken_.
   void take(const Schedule::Batch& batch);
 
@@ -47,6 +49,7 @@ class Scheduler {
   CostModel costs_;
   std::vector<Item> waiting_;
   std::vector<uint32_t> position_;  // by slot: in waiting_
+  std::vector<bool> planned_;       // by slot: its item waits and is in the schedule; a later item of that slot is not
   Schedule schedule_;
   std::size_t next_batch_ = 0;  // of the schedule
   std::vector<uint32_t> taken_;

@@ -78,7 +78,7 @@ Status Server::Impl::stop(bool finish) {
     if (!finish) finish_ = false;
     stopping_ = true;
     work_.notify_all();
-    room_.notify_all();
+    wake_waiters();
   }
   const std::lock_guard<std::mutex> lock(stop_mutex_);
   if (worker_.joinable()) worker_.join();
@@ -87,7 +87,7 @@ Status Server::Impl::stop(bool finish) {
 
 uint32_t Server::Impl::queued() const {
   const Lock lock(mutex_);
-  return static_cast<uint32_t>(scheduler_.waiting().size());
+  return waiting_;
 }
 
 namespace {
@@ -239,12 +239,16 @@ bool Server::cancel(QueryId id) noexcept { return impl_->cancel(id); }
 Status Server::drain() noexcept { return impl_->drain(); }
 Status Server::stop(bool finish) noexcept { return impl_->stop(finish); }
 MetricsSnapshot Server::metrics() const {
-  const serving::Metrics* metrics = impl_->records().metrics.get();
-  return metrics == nullptr ? MetricsSnapshot() : metrics->snapshot();
+  serving::Metrics* metrics = impl_->records().metrics.get();
+  if (metrics == nullptr) return {};
+  metrics->on_queue_length(queued());  // a batch's is of when it was taken
+  return metrics->snapshot();
 }
 std::string Server::metrics_text() const {
-  const serving::Metrics* metrics = impl_->records().metrics.get();
-  return metrics == nullptr ? std::string() : serving::prometheus_text(*metrics);
+  serving::Metrics* metrics = impl_->records().metrics.get();
+  if (metrics == nullptr) return {};
+  metrics->on_queue_length(queued());
+  return serving::prometheus_text(*metrics);
 }
 std::string Server::trace_json() const { return serving::chrome_trace(impl_->records().trace.records()); }
 Model& Server::model() const noexcept { return impl_->model(); }

@@ -81,37 +81,52 @@ class Server::Impl {
 
   /// A query on its way into the queue.
   struct Submission;
+  /// A thread that waits for room, on its stack.
+  struct Waiter;
   class AtDesk;
+  class Reservation;
 
   // submission.cc, on the submitting thread
-  /// Queues the tasks from `part` on that read the query alike.
+  /// Queues the tasks from `part` on that read the query alike, the submission's group then. An error says that none of them was.
   Status accept(Submission& submission, std::size_t part);
   Status read(Submission& submission, const engine::Task& task, serving::Desk& desk) const;
-  /// Queues the tasks from `first` on that share `tokens`. An error says that none of them was.
-  Status enqueue_group(Submission& submission, std::size_t first, std::span<const tokenizer::Token> tokens, Lock& lock);
-  /// Waits, or makes room, as the options say.
-  Status wait_for_room(const Submission& submission, uint32_t slots, uint32_t pages, Lock& lock);
-  /// Takes the submission of the lowest priority below `priority` out of the queue. False where there is none.
-  bool shed(int32_t priority);
+  void find_group(Submission& submission, std::size_t first) const;
+  void enqueue_group(Submission& submission, std::span<const tokenizer::Token> tokens);
+  void count_refusal(const Submission& submission, std::size_t part);
+
+  // room.cc
+  /// An error where nothing is accepted any more.
+  Status admits() const;
+  /// Whether so much is free, what others reserved left out.
+  bool has_room(serving::Room needed) const;
+  void reserve(serving::Room room);
+  /// Reserves room for the submission, at once; or waits for it, or sheds others, as the options say.
+  Status make_room(const Submission& submission, serving::Room needed, Reservation& reservation);
+  Status wait_for_room(const Submission& submission, serving::Room needed, Lock& lock);
+  Status shed(int32_t priority, serving::Room needed, Lock& lock);
+  /// What became free goes to those who wait for it, in the order in which they came.
+  void grant_room();
+  void wake_waiters();
+  /// Takes a waiting group out of the queue and puts it before `list`, slots that are linked by `next`: nobody else knows them any more.
+  uint32_t take_out(uint32_t leader, uint32_t list);
+  /// Answers a list of slots; without the lock meanwhile.
+  void answer_all(uint32_t list, const Status& status, Lock& lock);
 
   // worker.cc
   void work();
-  void expire(serving::Nanoseconds time, Lock& lock);
+  /// Answers what is late by now. False where nothing was.
+  bool expire(Lock& lock);
   void refuse_all(const Status& status, Lock& lock);
   void run_batch(const serving::Scheduler::Batch& batch, Lock& lock);
   void stage(const serving::Scheduler::Batch& batch);
   void deliver(std::size_t index, const Answer& answer);
   void recover(Lock& lock);
-  void count_refusal(const Submission& submission, std::size_t part);
   void record(const serving::Scheduler::Batch& batch, serving::Nanoseconds start, serving::Nanoseconds end);
   /// Runs a callback; without the lock.
   void call(const serving::Slot& slot, const Answer& answer) const;
   /// Whether this thread is in a callback of this server.
   bool in_callback() const;
   bool on_worker() const { return std::this_thread::get_id() == worker_id_.load(std::memory_order_relaxed); }
-
-  /// Takes every waiting query of the submission out of the queue and answers it, without the lock meanwhile. False where none waited.
-  bool withdraw(QueryId submission, const Status& status, Lock& lock);
 
   const std::shared_ptr<Model> model_;
   Model::Impl& internals_;
@@ -123,7 +138,6 @@ class Server::Impl {
 
   mutable std::mutex mutex_;
   std::condition_variable work_;  // something waits, or the server stops
-  std::condition_variable room_;  // a place became free, or the server stops
   std::condition_variable idle_;  // everything accepted is answered
   std::condition_variable desk_;
   // Under the mutex:
@@ -132,7 +146,9 @@ class Server::Impl {
   std::vector<std::unique_ptr<serving::Desk>> desks_;
   std::vector<serving::Desk*> free_desks_;
   std::unique_ptr<serving::Desk> worker_desk_;  // for callbacks that submit
-  uint32_t blocked_ = 0;                        // submitters that wait for room
+  serving::Room reserved_;                      // of what is free, or becomes free on the thread that reserved it
+  Waiter* first_waiter_ = nullptr;              // for room, in the order in which they came
+  uint32_t waiting_ = 0;                        // queries; a scheduler's item is a group of them
   uint64_t unanswered_ = 0;                     // accepted queries whose callback has not returned
   QueryId last_id_ = 0;
   bool stopping_ = false, finish_ = true, worker_sleeps_ = false;

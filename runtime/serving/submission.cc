@@ -1,7 +1,7 @@
 // The submitting thread's half of a server: reads queries and queues them.
+#include "runtime/serving/submission.h"
+
 #include <algorithm>
-#include <bitset>
-#include <optional>
 
 #include "runtime/engine/query_encoder.h"
 #include "runtime/platform/check.h"
@@ -15,62 +15,23 @@ using serving::kNoDeadline;
 using serving::kNoSlot;
 using serving::Nanoseconds;
 using serving::QueryQueue;
+using serving::Room;
 using serving::Slot;
 
 namespace {
 
-constexpr std::size_t kMostTasks = 4096;  // of a fan-out
-
-/// Rows that a task of a fan-out computes for itself, beside those that it shares.
-uint32_t own_rows(const engine::Task&, uint32_t length) { return length; }
-
-}  // namespace
-
-/// A query on its way into the queue.
-struct Server::Impl::Submission {
-  std::span<const std::string_view> tasks;
-  const Query& query;
-  SubmitOptions options;
-  AnswerFn on_answer;
-  void* context;
-  const engine::TaskSet& set;
-  Nanoseconds arrival = 0, deadline = kNoDeadline;
-  QueryId id = 0;
-  std::bitset<kMostTasks> done;  // by task: it is queued or answered
-  // Of the group of tasks that is read:
-  tokenizer::Encoding encoding;
-  uint32_t max_length = 0;  // that its tokens were cut at
-
-  Result<std::shared_ptr<const engine::Task>> task(std::size_t part) const {
-    const std::optional<uint32_t> found = set.find(tasks[part]);
-    if (!found) return engine::unknown_task(tasks[part]);
-    return set.tasks[*found];
-  }
-};
-
-namespace {
+/// Layers whose rows a task shares with others of its text: those below the first that it changes.
+uint32_t shared_layers(const engine::Task& task, uint32_t layers) { return std::min(task.weights.first_changed_layer, layers); }
 
 Nanoseconds to_deadline(std::chrono::steady_clock::time_point time) {
   if (time == std::chrono::steady_clock::time_point::max()) return kNoDeadline;
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
 }
 
-serving::Outcome outcome_of(const Status& status) {
-  switch (status.code()) {
-    case ErrorCode::kCancelled:
-      return serving::Outcome::kCancelled;
-    case ErrorCode::kDeadlineExceeded:
-      return serving::Outcome::kDeadlineMissed;
-    default:
-      return serving::Outcome::kFailed;
-  }
-}
-
-Status too_late() { return Status::error(ErrorCode::kDeadlineExceeded, "the query's deadline passed before it ran"); }
-
 }  // namespace
 
-/// A desk while it is read at. Nothing that may call back happens meanwhile: a callback may submit, and would wait for a desk.
+/// A desk while it is read at. Nothing that waits for anything happens meanwhile: a thread that waits for room would keep others, that
+/// have a deadline or are what it waits for, from a desk.
 class Server::Impl::AtDesk {
  public:
   explicit AtDesk(Impl& impl) : impl_(impl), desk_(take(impl)) {}
@@ -86,7 +47,7 @@ class Server::Impl::AtDesk {
 
  private:
   static Desk* take(Impl& impl) {
-    if (impl.on_worker()) return impl.worker_desk_.get();  // the others may be held by threads that wait for the worker
+    if (impl.on_worker()) return impl.worker_desk_.get();
     Lock lock(impl.mutex_);
     impl.desk_.wait(lock, [&] { return !impl.free_desks_.empty(); });
     Desk* desk = impl.free_desks_.back();
@@ -97,79 +58,6 @@ class Server::Impl::AtDesk {
   Desk* const desk_;
 };
 
-Status Server::Impl::wait_for_room(const Submission& submission, uint32_t slots, uint32_t pages, Lock& lock) {
-  if (slots > queue_.slots() || pages > queue_.pages()) {
-    return Status::error(ErrorCode::kResourceExhausted, "the query needs %u places and %u tokens of a queue that has %u and %u", slots,
-                         pages * QueryQueue::kPageTokens, queue_.slots(), queue_.pages() * QueryQueue::kPageTokens);
-  }
-  const auto has_room = [&] { return queue_.free_slots() >= slots && queue_.free_pages() >= pages; };
-  const auto full = [&] {
-    return Status::error(ErrorCode::kResourceExhausted, "the queue is full: it holds %u queries and %u tokens", queue_.slots(),
-                         queue_.pages() * QueryQueue::kPageTokens);
-  };
-  for (;;) {
-    if (!failure_.is_ok()) return failure_;
-    if (stopping_) return Status::error(ErrorCode::kUnavailable, "the server was stopped");
-    if (has_room()) return Status::ok();
-    if (options_.overflow != Overflow::kBlock || on_worker()) return full();  // while the worker waits nobody makes room
-    ++blocked_;
-    std::cv_status waited = std::cv_status::no_timeout;
-    if (submission.deadline == kNoDeadline) {
-      room_.wait(lock);
-    } else {
-      waited = room_.wait_until(lock, submission.options.deadline);
-    }
-    --blocked_;
-    if (waited == std::cv_status::timeout && !has_room()) return too_late();
-  }
-}
-
-bool Server::Impl::shed(int32_t priority) {
-  Lock lock(mutex_);
-  const Slot* lowest = nullptr;
-  for (const serving::Item& item : scheduler_.waiting()) {
-    const Slot& slot = queue_[item.slot];
-    if (slot.priority >= priority) continue;
-    // Of one priority the youngest: the others have waited for longer.
-    if (lowest == nullptr || slot.priority < lowest->priority || (slot.priority == lowest->priority && slot.arrival > lowest->arrival)) {
-      lowest = &slot;
-    }
-  }
-  if (lowest == nullptr) return false;
-  return withdraw(lowest->submission,
-                  Status::error(ErrorCode::kResourceExhausted, "the queue is full and made room for a query of a higher priority"), lock);
-}
-
-bool Server::Impl::withdraw(QueryId submission, const Status& status, Lock& lock) {
-  // Slots are emptied one by one: a callback, which runs without the lock, may change everything else.
-  bool any = false;
-  for (uint32_t index = 0; index < queue_.slots(); ++index) {
-    Slot& slot = queue_[index];
-    if (slot.task == nullptr || slot.submission != submission || !slot.waiting) continue;
-    any = true;
-    scheduler_.remove(index);
-    queue_.drop_tokens(slot);
-    const Slot taken = std::move(slot);
-    queue_.free_slot(index);
-    if (blocked_ != 0) room_.notify_all();
-    Answer answer;
-    answer.status = status;
-    lock.unlock();
-    if (taken.metrics != nullptr) {
-      records_.metrics->on_answer(*taken.metrics, outcome_of(status), static_cast<uint64_t>(serving::now() - taken.arrival), 0, 0);
-    }
-    call(taken, answer);
-    lock.lock();
-    if (--unanswered_ == 0) idle_.notify_all();
-  }
-  return any;
-}
-
-bool Server::Impl::cancel(QueryId id) {
-  Lock lock(mutex_);
-  return withdraw(id, Status::error(ErrorCode::kCancelled, "the query was cancelled"), lock);
-}
-
 Status Server::Impl::read(Submission& submission, const engine::Task& task, Desk& desk) const {
   PETS_RETURN_IF_ERROR(engine::check_limits(task, capacity_));
   PETS_ASSIGN_OR_RETURN(submission.encoding, engine::encode_query(internals_, task, submission.query, desk.tokens, desk.scratch));
@@ -179,123 +67,148 @@ Status Server::Impl::read(Submission& submission, const engine::Task& task, Desk
                        submission.encoding.count, capacity_.tokens);
 }
 
-Status Server::Impl::enqueue_group(Submission& submission, std::size_t first, std::span<const tokenizer::Token> tokens, Lock& lock) {
-  // The group: those of the tasks behind the first one that read the query alike.
-  const auto belongs = [&](std::size_t part) -> std::shared_ptr<const engine::Task> {
-    if (submission.done[part]) return nullptr;
-    auto task = submission.task(part);
-    if (!task || !engine::check_limits(**task, capacity_)) return nullptr;
-    const TaskInfo& info = (*task)->info;
-    const Query& query = submission.query;
-    if (info.head == HeadType::kQuestionAnswering && !query.has_ids && !query.has_text_pair) return nullptr;
-    return engine::same_tokens(submission.encoding, submission.max_length, info.max_length) ? *task : nullptr;
+/// The tasks from `first` on that read the query alike, and the item that they are together.
+void Server::Impl::find_group(Submission& submission, std::size_t first) const {
+  const Query& query = submission.query;
+  const auto belongs = [&](std::size_t part) {
+    if (part == first) return true;
+    const engine::Task* const task = submission.done[part] ? nullptr : submission.task(part).get();
+    if (task == nullptr || !task->limits.within(capacity_.tasks)) return false;
+    if (task->info.head == HeadType::kQuestionAnswering && !query.has_ids && !query.has_text_pair) return false;
+    return engine::same_tokens(submission.encoding, submission.max_length, task->info.max_length);
   };
-  uint32_t slots = 0;
-  for (std::size_t part = first; part < submission.tasks.size(); ++part) slots += belongs(part) != nullptr ? 1 : 0;
-  PETS_RETURN_IF_ERROR(wait_for_room(submission, slots, QueryQueue::pages_for(submission.encoding.count), lock));
-
-  if (submission.id == 0) submission.id = ++last_id_;
+  submission.group.reset();
   serving::Item item;
   item.length = submission.encoding.count;
   item.priority = submission.options.priority;
   item.arrival = submission.arrival;
   item.deadline = submission.deadline;
-  uint32_t leader = kNoSlot, last = kNoSlot;
+  item.task = static_cast<uint32_t>(submission.task(first)->id);
+  const uint32_t layers = internals_.base.layers;
+  uint32_t own = 0, shared = 0;  // layers
   for (std::size_t part = first; part < submission.tasks.size(); ++part) {
-    std::shared_ptr<const engine::Task> task = belongs(part);
-    if (task == nullptr) continue;
-    submission.done.set(part);
-    const serving::TaskCost cost = scheduler_.costs().task_cost(serving::work_of(task->weights, internals_.base));
+    if (!belongs(part)) continue;
+    submission.group.set(part);
+    const engine::Task& task = *submission.task(part);
+    const serving::TaskCost cost = scheduler_.costs().task_cost(serving::work_of(task.weights, internals_.base));
     item.cost.fixed += cost.fixed;
     item.cost.per_row += cost.per_row;
+    own += layers - shared_layers(task, layers);
+    shared = std::max(shared, shared_layers(task, layers));
+  }
+  item.rows = std::max((item.length * (own + shared) + layers - 1) / layers, item.length);  // in rows of all layers
+  item.cost.per_row *= static_cast<double>(item.length) / item.rows;                        // each task's operators run on its own rows
+  submission.item = item;
+}
+
+void Server::Impl::enqueue_group(Submission& submission, std::span<const tokenizer::Token> tokens) {
+  if (submission.id == 0) submission.id = ++last_id_;
+  uint32_t leader = kNoSlot, last = kNoSlot;
+  for (std::size_t part = 0; part < submission.tasks.size(); ++part) {
+    if (!submission.group[part]) continue;
+    const std::shared_ptr<const engine::Task>& task = submission.task(part);
     const uint32_t index = queue_.take_slot();
     Slot& slot = queue_[index];
     if (leader == kNoSlot) {
-      leader = item.slot = index;
-      item.task = static_cast<uint32_t>(task->id);
-      queue_.store_tokens(slot, tokens.first(submission.encoding.count));
+      leader = index;
+      queue_.store_tokens(slot, tokens);
     } else {
       queue_[last].next = index;
     }
     last = index;
-    item.rows += own_rows(*task, item.length);
     if (records_.metrics != nullptr) {
       slot.metrics = &records_.metrics->task(task->info.name);
       records_.metrics->on_submit(*slot.metrics);
     }
     slot.tokens = submission.encoding.count;
-    slot.task = std::move(task);
+    slot.task = task;
     slot.on_answer = submission.on_answer;
     slot.context = submission.context;
     slot.submission = submission.id;
     slot.part = static_cast<uint32_t>(part);
-    slot.waiting = true;
     slot.truncated = submission.encoding.truncated;
     slot.arrival = submission.arrival;
-    slot.deadline = submission.deadline;
-    slot.priority = submission.options.priority;
+    ++unanswered_;
+    ++waiting_;
   }
-  item.rows = std::max(item.rows, item.length);
-  item.cost.per_row *= static_cast<double>(item.length) / item.rows;  // each task's operators run on its own rows
-  unanswered_ += slots;
-  scheduler_.add(item);
-  if (worker_sleeps_) work_.notify_one();
-  return Status::ok();
+  queue_.list(leader);
+  submission.item.slot = leader;
+  scheduler_.add(submission.item);
 }
 
 void Server::Impl::count_refusal(const Submission& submission, std::size_t part) {
   if (records_.metrics == nullptr) return;
-  const auto task = submission.task(part);
-  records_.metrics->on_refuse(task ? records_.metrics->task((*task)->info.name) : records_.metrics->other());
+  const auto& task = submission.task(part);
+  records_.metrics->on_refuse(task != nullptr ? records_.metrics->task(task->info.name) : records_.metrics->other());
 }
 
 Status Server::Impl::accept(Submission& submission, std::size_t part) {
-  const auto task = submission.task(part);
-  if (!task) return task.status();
+  submission.group.reset();
+  submission.group.set(part);
+  const engine::Task* const task = submission.task(part).get();
+  if (task == nullptr) return engine::unknown_task(submission.tasks[part]);
+  Reservation reservation(*this);
   for (;;) {
-    Status status;
+    Room needed;
+    bool queued = false, wake = false;
     {
       const AtDesk at(*this);
-      PETS_RETURN_IF_ERROR(read(submission, **task, at.desk()));
+      PETS_RETURN_IF_ERROR(read(submission, *task, at.desk()));
+      find_group(submission, part);
+      needed = {static_cast<uint32_t>(submission.group.count()), QueryQueue::pages_for(submission.encoding.count)};
       Lock lock(mutex_);
-      status = enqueue_group(submission, part, at.desk().tokens, lock);
+      PETS_RETURN_IF_ERROR(admits());
+      // Who came later leaves the room to those who wait for it; the worker cannot wait behind them.
+      if (reservation.covers(needed) || ((first_waiter_ == nullptr || on_worker()) && has_room(needed))) {
+        reservation.give_back(lock);
+        enqueue_group(submission, std::span(at.desk().tokens).first(submission.encoding.count));
+        queued = true;
+        wake = worker_sleeps_;
+      }
     }
-    // The tokens are read again after that: other queries were answered meanwhile, at this desk, too.
-    const bool full = status.code() == ErrorCode::kResourceExhausted && options_.overflow == Overflow::kShedLowest;
-    if (!full || !shed(submission.options.priority)) return status;
+    if (wake) work_.notify_one();  // not before: it would wait for the lock
+    if (queued) return Status::ok();
+    // The tokens are read again after that: others were read at this desk meanwhile.
+    PETS_RETURN_IF_ERROR(make_room(submission, needed, reservation));
   }
 }
 
 Result<QueryId> Server::Impl::submit(std::span<const std::string_view> tasks, const Query& query, const SubmitOptions& options,
                                      AnswerFn on_answer, void* context) {
   if (on_answer == nullptr) return Status::error(ErrorCode::kInvalidArgument, "submit: expected a callback, found null");
-  if (tasks.empty() || tasks.size() > kMostTasks) {
-    return Status::error(ErrorCode::kInvalidArgument, "submit: expected 1 to %zu tasks, found %zu", kMostTasks, tasks.size());
+  if (tasks.empty() || tasks.size() > serving::kMostTasks) {
+    return Status::error(ErrorCode::kInvalidArgument, "submit: expected 1 to %zu tasks, found %zu", serving::kMostTasks, tasks.size());
   }
-  const Nanoseconds arrival = serving::now(), deadline = to_deadline(options.deadline);
-  if (deadline <= arrival) return too_late();
   struct Release {
     void operator()(const engine::TaskSet* set) const { set->release(); }
   };
+  const Nanoseconds arrival = serving::now();
   const std::unique_ptr<const engine::TaskSet, Release> set([&] {
     const AtDesk at(*this);
     return at.desk().reader.acquire();
   }());
-  Submission submission{tasks, query, options, on_answer, context, *set, arrival, deadline, 0, {}, {}, 0};
-  for (std::size_t part = 0; part < tasks.size(); ++part) {
-    if (submission.done[part]) continue;
-    const Status status = accept(submission, part);
+  Submission submission{tasks, query, options, on_answer, context, *set, arrival, to_deadline(options.deadline)};
+  if (submission.deadline <= arrival) {
+    for (std::size_t part = 0; part < tasks.size(); ++part) count_refusal(submission, part);
+    return serving::too_late();
+  }
+  for (std::size_t first = 0; first < tasks.size(); ++first) {
+    if (submission.done[first]) continue;
+    Status status = accept(submission, first);
+    submission.done |= submission.group;
     if (status) continue;
-    count_refusal(submission, part);
-    if (tasks.size() == 1) return status;
-    if (submission.id == 0) {
-      const Lock lock(mutex_);
-      submission.id = ++last_id_;
-    }
-    submission.done.set(part);
     Answer answer;
     answer.status = status;
-    call({nullptr, on_answer, context, submission.id, static_cast<uint32_t>(part)}, answer);
+    for (std::size_t part = first; part < tasks.size(); ++part) {
+      if (!submission.group[part]) continue;
+      count_refusal(submission, part);
+      if (tasks.size() == 1) return status;
+      if (submission.id == 0) {
+        const Lock lock(mutex_);
+        submission.id = ++last_id_;
+      }
+      call({nullptr, on_answer, context, submission.id, static_cast<uint32_t>(part)}, answer);
+    }
   }
   return submission.id;
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "runtime/serving/server_impl.h"
+#include "runtime/serving/submission.h"
 
 namespace pets {
 
@@ -15,18 +16,30 @@ namespace {
 /// Device errors one after another, without a batch that went well between them, after which the worker gives up.
 constexpr uint32_t kMostRestarts = 3;
 
-/// The server whose callback this thread is in.
-thread_local const void* calling = nullptr;
+/// How often what became late while late queries were answered is looked for before a batch runs.
+constexpr uint32_t kMostExpiries = 4;
+
+/// The callbacks that this thread is in, the innermost first: one that cancels a query of another server is in both servers' callbacks.
+struct Frame {
+  const void* server;
+  const Frame* outer;
+};
+thread_local const Frame* innermost = nullptr;
 
 }  // namespace
 
 void Server::Impl::call(const Slot& slot, const Answer& answer) const {
-  const void* const outer = std::exchange(calling, this);
+  const Frame frame{this, innermost};
+  innermost = &frame;
   slot.on_answer(slot.context, slot.submission, slot.part, answer);
-  calling = outer;
+  innermost = frame.outer;
 }
 
-bool Server::Impl::in_callback() const { return calling == this; }
+bool Server::Impl::in_callback() const {
+  const Frame* frame = innermost;
+  while (frame != nullptr && frame->server != this) frame = frame->outer;
+  return frame != nullptr;
+}
 
 void Server::Impl::work() {
   worker_id_.store(std::this_thread::get_id(), std::memory_order_relaxed);
@@ -42,30 +55,34 @@ void Server::Impl::work() {
       if (stopping_) return;
       continue;
     }
-    const Nanoseconds time = serving::now();
-    expire(time, lock);
+    for (uint32_t times = 0; times < kMostExpiries && expire(lock); ++times) continue;
     serving::Scheduler::Batch batch;
-    if (!scheduler_.next(time, batch)) continue;
+    if (!scheduler_.next(serving::now(), batch)) continue;
     run_batch(batch, lock);
     if (batch_failed_) recover(lock);
   }
 }
 
-void Server::Impl::expire(Nanoseconds time, Lock& lock) {
-  // Withdrawing one changes the list, so it is looked through again; that is rare.
+bool Server::Impl::expire(Lock& lock) {
+  const Nanoseconds time = serving::now();
+  uint32_t late = kNoSlot;
   for (std::size_t i = 0; i < scheduler_.waiting().size();) {
     const serving::Item& item = scheduler_.waiting()[i];
     if (item.deadline > time) {
       ++i;
-      continue;
+    } else {
+      late = take_out(item.slot, late);  // another one has its place now
     }
-    withdraw(queue_[item.slot].submission, Status::error(ErrorCode::kDeadlineExceeded, "the query's deadline passed before it ran"), lock);
-    i = 0;
   }
+  if (late == kNoSlot) return false;
+  answer_all(late, serving::too_late(), lock);
+  return true;
 }
 
 void Server::Impl::refuse_all(const Status& status, Lock& lock) {
-  while (!scheduler_.waiting().empty()) withdraw(queue_[scheduler_.waiting().front().slot].submission, status, lock);
+  uint32_t all = kNoSlot;
+  while (!scheduler_.waiting().empty()) all = take_out(scheduler_.waiting().back().slot, all);
+  answer_all(all, status, lock);
 }
 
 /// Marks the batch's queries as running and copies their tokens out, which makes room for others.
@@ -76,12 +93,12 @@ void Server::Impl::stage(const serving::Scheduler::Batch& batch) {
   tokenizer::Token* tokens = staged_tokens_.data();
   for (const uint32_t first : batch.slots) {
     Slot& leader = queue_[first];
+    queue_.unlist(first);
     const std::span<const tokenizer::Token> staged(tokens, leader.tokens);
     queue_.take_tokens(leader, tokens);
     tokens += leader.tokens;
     for (uint32_t index = first; index != kNoSlot; index = queue_[index].next) {
       Slot& slot = queue_[index];
-      slot.waiting = false;
       prepared_.push_back({slot.task.get(), staged, batch.padded_length, slot.truncated, index != first});
       running_.push_back(index);
       batch_tasks_.push_back(slot.task.get());
@@ -91,9 +108,10 @@ void Server::Impl::stage(const serving::Scheduler::Batch& batch) {
 
 void Server::Impl::run_batch(const serving::Scheduler::Batch& batch, Lock& lock) {
   stage(batch);
-  if (blocked_ != 0) room_.notify_all();
+  grant_room();
   batch_failed_ = false;
-  left_waiting_ = static_cast<uint32_t>(scheduler_.waiting().size());
+  waiting_ -= static_cast<uint32_t>(prepared_.size());
+  left_waiting_ = waiting_;
   lock.unlock();
   batch_start_ = serving::now();
   runner_->run(
@@ -127,9 +145,9 @@ void Server::Impl::record(const serving::Scheduler::Batch& batch, Nanoseconds st
 void Server::Impl::deliver(std::size_t index, const Answer& answer) {
   // The place is free before the callback runs, so that it can submit; the task lives until it has returned.
   Lock lock(mutex_);
-  const Slot slot = std::move(queue_[running_[index]]);
+  Slot slot = std::move(queue_[running_[index]]);
   queue_.free_slot(running_[index]);
-  if (blocked_ != 0) room_.notify_all();
+  grant_room();
   lock.unlock();
   if (answer.status.code() == ErrorCode::kInternal) batch_failed_ = true;
   if (slot.metrics != nullptr) {
@@ -138,6 +156,7 @@ void Server::Impl::deliver(std::size_t index, const Answer& answer) {
                                 slot.tokens);
   }
   call(slot, answer);
+  slot.task.reset();  // perhaps the last one, whose file is unmapped then: not under the lock, but before drain returns
   lock.lock();
   if (--unanswered_ == 0) idle_.notify_all();
 }
@@ -152,7 +171,7 @@ void Server::Impl::recover(Lock& lock) {
   ++restarts_;
   if (restarted) return;
   failure_ = Status::error(ErrorCode::kUnavailable, "the server's worker failed: %s", restarted.c_str());
-  room_.notify_all();
+  wake_waiters();
   refuse_all(failure_, lock);
 }
 

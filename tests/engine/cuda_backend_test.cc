@@ -122,6 +122,29 @@ TEST_P(CudaBackend, AnswersAsTheCpuDoes) {
 INSTANTIATE_TEST_SUITE_P(EveryPrecision, CudaBackend, testing::ValuesIn(testing_util::kAllPrecisions),
                          [](const auto& test) { return std::string(converter::precision_name(test.param)); });
 
+TEST(CudaTasks, QueriesOnOneTextAreAnsweredAsThoseWithCopiesOfIt) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Mix mix(seed);
+  for (auto& task : mix.tasks) {  // some change nothing but the head: on the CPU these would share rows
+    if (mix.random() % 2 == 0) task.operators.clear();
+  }
+  const testing_util::TemporaryFile file("cuda_one_text.pets");
+  testing_util::write_random_bundle(file.path(), mix.base, mix.tasks);
+  SessionOptions options;
+  options.max_batch_tokens = 100;  // several batches
+  const auto cuda = session_of(file.path(), Backend::kCuda, options);
+  ASSERT_NE(cuda, nullptr);
+  auto queries = mix.queries(3 * mix.tasks.size(), 10);
+  for (size_t i = 0; i < queries.size(); ++i) {
+    mix.ids[i] = mix.ids[i / 11 * 11];
+    queries[i].ids = mix.ids[i];
+  }
+  const Logits copies = run_all(*cuda, queries);
+  for (size_t i = 0; i < queries.size(); ++i) queries[i].ids = mix.ids[i / 11 * 11];
+  EXPECT_EQ(run_all(*cuda, queries), copies);
+}
+
 TEST(CudaTasks, LeaveAndComeBackWithinTheirBytes) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));

@@ -12,6 +12,7 @@
 #include "tests/testing_util/random_model.h"
 
 #include "pets/pets.h"
+#include "runtime/engine/model_impl.h"
 
 namespace pets {
 namespace {
@@ -87,6 +88,48 @@ TEST(RunOrder, AnyOrderBringsTasksTogetherAndKeepsTheBits) {
   size_t begins = 0;
   for (size_t i = 1; i < count; ++i) begins += !found.tasks[i].empty() && found.tasks[i] != found.tasks[i - 1] ? 1 : 0;
   EXPECT_LE(begins, 2 * (tasks.size() + 2));
+}
+
+TEST(RunOrder, NeighboursOfOneTextThatCanShareRowsStayTogether) {
+  const auto base = testing_util::random_base({}, 1);
+  std::vector<converter::PetTask> tasks;
+  const auto add = [&](testing_util::PetKind kind, const char* name, uint32_t first_layer) {
+    testing_util::PetOptions options;
+    options.first_layer = first_layer;
+    tasks.push_back(testing_util::random_task(base, kind, converter::HeadType::kSequenceClassification, name, tasks.size(), options));
+  };
+  add(testing_util::PetKind::kLoraAll, "all layers", 0);
+  add(testing_util::PetKind::kNone, "head", 0);
+  add(testing_util::PetKind::kLoraAll, "upper layer", 1);
+  const testing_util::TemporaryFile file("run_order_groups.pets");
+  testing_util::write_random_bundle(file.path(), base, tasks);
+  auto model = Model::load(file.c_str());
+  ASSERT_TRUE(model) << model.status().c_str();
+
+  const std::string first = "first", second = "second";
+  std::vector<Query> queries;
+  const auto ask = [&](std::string_view task, std::string_view text) {
+    queries.emplace_back();
+    queries.back().task = task;
+    queries.back().text = text;
+  };
+  for (const auto& text : {std::string_view(first), std::string_view(second)}) {
+    for (const char* task : {"upper layer", "all layers", "unknown", "head", "upper layer"}) ask(task, text);
+  }
+  ask("head", first);
+  memory::Arena counting;
+  engine::RunOrder().lay_out(counting);
+  auto block = memory::Block::allocate(counting.used());
+  ASSERT_TRUE(block);
+  memory::Arena arena(block->data(), block->size());
+  engine::RunOrder order;
+  order.lay_out(arena);
+  std::vector<size_t> taken;
+  (*model)->impl().tasks.view([&](const engine::TaskSet& set) {
+    const size_t count = order.open_window(set, queries, 0);
+    for (size_t i = 0; i < count; ++i) taken.push_back(order.query(i));
+  });
+  EXPECT_EQ(taken, (std::vector<size_t>{1, 6, 10, 0, 3, 4, 5, 8, 9, 2, 7}));
 }
 
 }  // namespace

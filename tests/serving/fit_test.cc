@@ -110,7 +110,7 @@ TEST(FitAtLoad, GivesAModelOfAnySessionAndLeavesItAsItWas) {
 
 TEST(FitAtLoad, TakesAboutTheTimeThatItMay) {
   SessionOptions options;
-  options.threads = 2;
+  options.threads = 1;  // two that wait for each other are slow where others use the machine
   testing_util::ModelShape shape;
   shape.hidden = 192;
   shape.layers = 6;
@@ -121,7 +121,7 @@ TEST(FitAtLoad, TakesAboutTheTimeThatItMay) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::printf("%.3f s for %zu points, up to %u rows\n", seconds, table.alpha.size(),
               table.alpha.back().queries * table.alpha.back().length);
-  EXPECT_LT(seconds, 2.5);  // a machine that others use, too
+  EXPECT_LT(seconds, 2.5);
 }
 
 }  // namespace

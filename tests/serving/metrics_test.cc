@@ -215,6 +215,29 @@ TEST(Metrics, ManyThreadsClaimAndCountWhileOneReads) {
   EXPECT_EQ(all.tasks.size(), kSlots + 1);
 }
 
+TEST(Metrics, ThreadsThatSeeANameAtTheSameMomentGetOneSlot) {
+  constexpr uint32_t kThreads = 2, kNames = 200;
+  std::vector<std::string> names;
+  for (uint32_t i = 0; i < kNames; ++i) names.push_back("task " + std::to_string(i));
+  for (int round = 0; round < 3; ++round) {
+    const auto metrics = make_metrics(2 * kNames);
+    std::array<std::vector<TaskMetrics*>, kThreads> slots;
+    std::atomic<uint32_t> turns{0};
+    write_and_read(
+        kThreads,
+        [&](uint32_t thread) {
+          for (uint32_t i = 0; i < kNames; ++i) {
+            ++turns;  // in step: all claim name i at once
+            while (turns < (i + 1) * kThreads) std::this_thread::yield();
+            slots[thread].push_back(&metrics->task(names[i]));
+          }
+        },
+        [] { std::this_thread::yield(); });
+    EXPECT_EQ(metrics->tasks(), kNames);
+    for (const auto& of_thread : slots) EXPECT_EQ(of_thread, slots[0]);
+  }
+}
+
 /// Prints what a call costs; proves only that it is far below a microsecond, with room for a machine that is busy.
 TEST(Metrics, ACallCostsFarLessThanAMicrosecond) {
 #ifdef PETS_SLOW_BUILD

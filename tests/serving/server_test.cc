@@ -1,90 +1,13 @@
 // The server: every accepted query is answered once, with the bits of a direct run; refused ones are told why.
-#include "pets/server.h"
-
-#include <gtest/gtest.h>
-
-#include <atomic>
-#include <cstring>
-#include <mutex>
-#include <random>
-#include <string>
-#include <thread>
-#include <vector>
-
-#include "tests/testing_util/random_model.h"
-
-#include "pets/pets.h"
+#include "tests/serving/server_fixture.h"
 
 namespace pets {
 namespace {
 
 using std::chrono::steady_clock;
+using testing_util::bits;
 
-std::vector<uint32_t> bits(std::span<const float> values) {
-  std::vector<uint32_t> found(values.size());
-  std::memcpy(found.data(), values.data(), values.size_bytes());
-  return found;
-}
-
-/// A model with tasks of every PET kind and head, and random queries with the answers of a direct run.
-class ServerTest : public testing::Test {
- protected:
-  ServerTest() : random_(seed_), base_(testing_util::random_base({}, seed_)), file_("server.pets") {
-    testing::Test::RecordProperty("seed", std::to_string(seed_));
-    std::printf("seed %llu\n", static_cast<unsigned long long>(seed_));
-    std::vector<converter::PetTask> tasks;
-    uint32_t head = 1;
-    for (const auto kind : testing_util::kAllPetKinds) {
-      tasks.push_back(
-          testing_util::random_task(base_, kind, static_cast<converter::HeadType>(head), testing_util::pet_kind_name(kind), random_()));
-      head = head % 6 + 1;
-      names_.push_back(tasks.back().name);
-    }
-    testing_util::write_random_bundle(file_.path(), base_, tasks);
-    auto model = Model::load(file_.c_str());
-    EXPECT_TRUE(model) << model.status().c_str();
-    model_ = std::move(model).value();
-    options_.session.threads = 2;
-    options_.session.max_batch_tokens = 256;
-    options_.fit_seconds = 0.01;
-  }
-
-  void make_queries(size_t count) {
-    ids_.resize(count);
-    queries_.resize(count);
-    expected_.resize(count);
-    for (size_t q = 0; q < count; ++q) {
-      ids_[q].resize(1 + random_() % 40);
-      for (int32_t& id : ids_[q]) id = static_cast<int32_t>(random_() % base_.vocabulary);
-      queries_[q].task = names_[random_() % names_.size()];
-      queries_[q].ids = ids_[q];
-      queries_[q].has_ids = true;
-    }
-    auto session = Session::create(model_, options_.session);
-    ASSERT_TRUE(session) << session.status().c_str();
-    ASSERT_TRUE((*session)->run(queries_, [&](size_t index, const Answer& answer) {
-      ASSERT_TRUE(answer.status) << answer.status.c_str();
-      expected_[index] = bits(answer.logits);
-    }));
-  }
-
-  std::unique_ptr<Server> serve() {
-    auto server = Server::create(model_, options_);
-    EXPECT_TRUE(server) << server.status().c_str();
-    return std::move(server).value();
-  }
-
-  const uint64_t seed_ = std::random_device()();
-  std::mt19937_64 random_;
-  converter::BaseModel base_;
-  testing_util::TemporaryFile file_;
-  std::vector<std::string> names_;
-  std::shared_ptr<Model> model_;
-  ServerOptions options_;
-  std::vector<std::vector<int32_t>> ids_;
-  std::vector<Query> queries_;
-  std::vector<std::vector<uint32_t>> expected_;
-};
+using ServerTest = testing_util::ServerFixture;
 
 TEST_F(ServerTest, EveryStrategyAnswersEveryQueryOnceWithTheBitsOfADirectRun) {
   make_queries(400);

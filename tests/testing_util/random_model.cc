@@ -295,7 +295,7 @@ PetTask random_task(const BaseModel& base, PetKind kind, HeadType type, const st
   task.source = pet_kind_name(kind);
   task.max_length = base.positions;
   TaskBuilder builder(base, options, task, seed);
-  for (uint32_t layer = 0; layer < base.layers; ++layer) add_layer(builder, base, kind, layer);
+  for (uint32_t layer = options.first_layer; layer < base.layers; ++layer) add_layer(builder, base, kind, layer);
   task.head = random_head(base, type, builder.source());
   return task;
 }

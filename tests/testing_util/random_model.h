@@ -52,6 +52,7 @@ struct PetOptions {
   uint32_t bottleneck = 16;
   double sparse_density = 0.01;
   double mask_density = 0.05;
+  uint32_t first_layer = 0;  ///< operators exist from this layer on
 };
 
 /// A task with a head of `type`; every delta is large enough to change the logits visibly.

@@ -91,4 +91,7 @@ Result<std::unique_ptr<Queue>> Queue::create() noexcept {
   return queue;
 }
 
+ProfilerRange::ProfilerRange(const char*) noexcept {}
+ProfilerRange::~ProfilerRange() = default;
+
 }  // namespace pets::cuda

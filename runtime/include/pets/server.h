@@ -20,9 +20,10 @@ namespace pets {
 
 /// What happens to a query for which the queue has no room.
 enum class Overflow : uint8_t {
-  kBlock,      ///< submit waits (until its deadline); on the server's own thread it fails instead
+  kBlock,      ///< submit waits (until its deadline), first come first served; on the server's own thread it fails instead
   kFail,       ///< submit fails at once with kResourceExhausted
-  kShedLowest  ///< the waiting query of the lowest priority gets kResourceExhausted as its answer, if that is lower; else submit fails
+  kShedLowest  ///< waiting queries of the lowest priorities get kResourceExhausted as their answer, where that makes room; else submit
+               ///< fails
 };
 
 struct ServerOptions {
@@ -78,7 +79,7 @@ class Server {
   /// Allocates everything that it needs to serve (`bytes`); afterwards only what goes into futures and closures is allocated. Errors as
   /// Session::create, and those of the latency table.
   static Result<std::unique_ptr<Server>> create(std::shared_ptr<Model> model, const ServerOptions& options = {}) noexcept;
-  /// Stops: what waits is answered with kCancelled.
+  /// Stops: what waits is answered with kCancelled. Not inside a callback, nor while another thread is in a member.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -92,7 +93,9 @@ class Server {
   /// query; kDeadlineExceeded, also while waiting for room; kResourceExhausted where there is no room; kUnavailable after stop.
   Result<QueryId> submit(const Query& query, const SubmitOptions& options, AnswerFn on_answer, void* context) noexcept;
   /// A fan-out: one text, many tasks (`query.task` is not used). One answer for every task; what the tasks do not change is computed once.
-  /// A task that cannot take the query has its error as its answer.
+  /// A task that cannot take the query has its error as its answer; so have all tasks that read the query alike where the queue has no room
+  /// for them together, their deadline passes or the server is stopped. Errors: no task, over 4,096; kDeadlineExceeded at once; where there
+  /// is one task alone, all of the above.
   Result<QueryId> submit(std::span<const std::string_view> tasks, const Query& query, const SubmitOptions& options, AnswerFn on_answer,
                          void* context) noexcept;
 

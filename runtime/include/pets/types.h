@@ -64,7 +64,8 @@ struct SessionOptions {
   /// Queries that one packed batch holds at most.
   uint32_t max_batch_queries = 256;
   /// Answers come in any order, and the queries of a task are brought together over up to 8,192 queries of a run before they are cut into
-  /// batches: faster where a run is many batches of shuffled tasks. Costs 64 KiB. A query's answer is the same bits.
+  /// batches: faster where a run is many batches of shuffled tasks. Neighbours that share work (Session::run) stay together. Costs 64 KiB.
+  /// A query's answer is the same bits.
   bool any_order = false;
   /// Backend::kCuda: bytes of device memory for the values of tasks; 0: of all tasks at hand. Tasks beyond it are brought in when they are
   /// needed, the least recently used leave; a batch whose tasks do not fit together is split.
@@ -93,7 +94,8 @@ struct TaskInfo {
   std::string source;               ///< for people
 };
 
-/// A query: text (and text_pair), or token ids instead. Views must outlive the run.
+/// A query: text (and text_pair), or token ids instead. Views must outlive the run. Queries of many tasks on one text are cheapest one
+/// after another with the very same views (the same memory, not only the same characters): see Session::run.
 struct Query {
   std::string_view task{};
   std::string_view text{};

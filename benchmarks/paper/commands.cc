@@ -57,6 +57,7 @@ PaperCommands::PaperCommands(CLI::App& app) {
   batching_command_->add_option("--sigma", batching_.sigma, "standard deviation of the length")->capture_default_str();
   batching_command_->add_option("--fixed", batching_.fixed, "queries a batch of `fixed` (repeatable)")->capture_default_str();
   batching_command_->add_option("--table", batching_.table, "latency table; empty: fitted here");
+  batching_command_->add_option("--keep-table", batching_.keep_table, "where the fitted one is kept for later calls");
   batching_command_->add_option("--fit-seconds", batching_.fit_seconds, "of that fitting")->capture_default_str();
   batching_command_->add_option("--max-batch-tokens", batching_.max_batch_tokens, "padding included")->capture_default_str();
   batching_command_->add_option("--max-batch-queries", batching_.max_batch_queries, "of one batch")->capture_default_str();

@@ -7,6 +7,8 @@
 
 #include "benchmarks/paper/workload.h"
 
+#include "runtime/platform/processors.h"
+
 namespace pets::benchmarks {
 namespace {
 
@@ -85,7 +87,8 @@ int run_paper_copies(const PaperCopiesOptions& options) {
       ModelOptions model_options;
       model_options.copy = true;
       const uint32_t threads = options.way == "parallel" ? 1 : options.threads;
-      const uint64_t needed = options.tasks * paper::value_of(plan(path.c_str(), model_options)).total_bytes;
+      const uint64_t needed =
+          options.tasks * paper::value_of(plan(path.c_str(), model_options, session_for(options, 1, threads))).total_bytes;
       if (static_cast<double>(needed) > kShareOfMemory * static_cast<double>(paper::available_bytes())) {
         result["absent"] = fmt::format("needs {:.1f} GB", static_cast<double>(needed) / 1e9);
         std::cout << result.dump() << "\n";
@@ -97,7 +100,7 @@ int run_paper_copies(const PaperCopiesOptions& options) {
         copy.session = paper::value_of(Session::create(copy.model, session_for(options, 1, threads)));
         for (uint32_t i = 0; i < options.queries; ++i) copy.asked.add("base", paper::random_ids(options.length, vocabulary, random));
       }
-      const uint32_t workers = options.threads != 0 ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+      const uint32_t workers = options.threads != 0 ? options.threads : usable_processors();
       if (options.way == "parallel") {
         measure([&] { return parallel_seconds(copies, workers); });
       } else {

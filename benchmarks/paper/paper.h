@@ -65,8 +65,9 @@ struct BatchingExperimentOptions : PaperOptions {
   double mean = 32, sigma = 8;  ///< of the length, rounded down and kept within 1 to 128 as the paper's artifact does
   /// Beside the strategies: queries a batch of `fixed`.
   std::vector<uint32_t> fixed = {8, 16, 32, 64, 128};
-  std::string table;                                          ///< a latency table; empty: fitted for fit_seconds
-  double fit_seconds = 2;                                     ///< of that fitting
+  std::string table;       ///< a latency table; empty: fitted for fit_seconds
+  std::string keep_table;  ///< without a table: where the fitted one is kept, or found, so that several calls plan with one model
+  double fit_seconds = 2;  ///< of that fitting
   uint32_t max_batch_tokens = 8192, max_batch_queries = 256;  ///< of the session: 128 padded queries of 64 tokens fit
   bool json = false;                                          ///< else a table for people
 };

@@ -23,7 +23,8 @@ def _bars(axes, groups: list[str], series: list[tuple[str, str, list]], unit: st
     width = 0.84 / max(len(series), 1)
     for s, (label, colour, values) in enumerate(series):
         places = [g + (s - (len(series) - 1) / 2) * width for g, v in enumerate(values) if v is not None]
-        axes.bar(places, [v for v in values if v is not None], width * 0.92, color=colour, label=label)
+        if places:
+            axes.bar(places, [v for v in values if v is not None], width * 0.92, color=colour, label=label)
     axes.set_xticks(range(len(groups)), groups, fontsize=8)
     axes.set_ylabel(unit)
     axes.grid(axis="y", alpha=0.3)
@@ -39,7 +40,7 @@ def _finish(figure, panels, run_of: dict, path: Path) -> None:
     handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
     run = next(iter(run_of.values()))
     quick = ", quick run" if run["quick"] else ""
-    figure.suptitle(f"{run['machine']['cpu']}, {run['threads']} threads, {run['date']}{quick}; paper: BERT-base on its GPUs", fontsize=10)
+    figure.suptitle(f"{run['machine']['cpu']}, {run['threads']} thread{'' if run['threads'] == 1 else 's'}, {run['date']}{quick}; paper: BERT-base on its GPUs", fontsize=10)
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=8)
     figure.savefig(path, dpi=100)
     plt.close(figure)
@@ -84,8 +85,7 @@ def table_5(run_of: dict, path: Path) -> None:
         point = run["points"][0]
         series = [("full copies", GREYS[1], [c for c in point["copies"] for _ in point["rows"]])]
         series.append(("tasks beside one base", OURS, [row["tasks"][m] for m in range(len(point["memory"])) for row in point["rows"]]))
-        _bars(axes, [f"{row['label']}\n{memory / 1e9:g} GB" for memory in point["memory"] for row in point["rows"]], series, "tasks")
-        axes.tick_params(axis="x", labelsize=6.5)
+        _bars(axes, [f"{row['kind']}\n{memory / 1e9:g} GB" for memory in point["memory"] for row in point["rows"]], series, "tasks")
         axes.set_yscale("log")
         axes.set_title(f"Tasks that fit into a memory: {points.SHAPES[shape]}", fontsize=10)
     _finish(figure, panels, run_of, path)
@@ -116,6 +116,8 @@ def figure_12(run_of: dict, path: Path) -> None:
         found = sorted((p for p in run_of[shape]["points"] if p["kind"] == kind), key=lambda p: (-p["tasks"], p["sigma"]))
         ways = (("fixed 32", "#bdbdbd"), ("best fixed", GREYS[1]), ("beta", PALE), ("alpha", LIGHT), ("coordinated", OURS), ("packed", "#2a7f3a"))
         series = [(name if name != "coordinated" else "coordinated (the better)", colour, [figures.times_as_fast(p, name) for p in found]) for name, colour in ways]
+        sizes = [sum(w["name"].startswith("fixed ") for w in p["ways"]) for p in found]
+        series[1] = (*series[1][:2], [value if size > 1 else None for value, size in zip(series[1][2], sizes)])
         for gpu in published.GPUS:
             papers = [published.FIGURE_12[gpu].get(p["sigma"], {}).get(p["tasks"]) if kind == "types" and p["queries"] == 1024 else None for p in found]
             if any(papers):

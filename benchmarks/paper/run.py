@@ -20,7 +20,7 @@ import cpu  # noqa: E402
 
 def arguments():
     parser = argparse.ArgumentParser(prog="benchmarks/paper/run.sh", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round and about an eighth of the time: is all in place?")
+    parser.add_argument("--quick", action="store_true", help="few points, one round, some minutes: is all in place?")
     parser.add_argument("--full", action="store_true", help="no limit of time, 1,024 queries for BERT-base too, every size of fixed batches: hours")
     parser.add_argument("--figure", action="append", choices=points.FIGURES, help="only this figure; 5 is table 5 (repeatable)")
     parser.add_argument("--shape", action="append", choices=points.SHAPES, help="only this encoder (repeatable)")
@@ -40,10 +40,10 @@ def arguments():
 
 
 def minutes_of(options, shape: str, figure: str) -> float:
-    if options.full:
+    if options.full or options.quick:
         return float("inf")
     whole = sum(sum(m.values()) for m in points.MINUTES.values())
-    share = options.minutes / whole if options.minutes else points.QUICK_SHARE if options.quick else 1
+    share = options.minutes / whole if options.minutes else 1
     return points.MINUTES[shape][figure] * share
 
 
@@ -57,9 +57,9 @@ def call(options, words: list[str]) -> dict | None:
 
 def measure(options, shape: str, figure: str, bundles: Path, say) -> dict:
     """Points in order while there is time; what a round of the next would take is foretold from the last one's."""
-    chosen = points.points_of(figure, shape, options.full, options.quick)
+    chosen = points.POINTS[figure](shape, "quick" if options.quick else "full" if options.full else "usual")
     limit = 60 * minutes_of(options, shape, figure)
-    start, rate = time.perf_counter(), 0.0
+    start, rate, load = time.perf_counter(), 0.0, os.getloadavg()[0]
     found, left_out = [], []
     for number, point in enumerate(chosen):
         remaining = limit - (time.perf_counter() - start)
@@ -68,12 +68,14 @@ def measure(options, shape: str, figure: str, bundles: Path, say) -> dict:
             continue
         point.rounds = options.rounds
         # A first run of everything and the loading are not in a round.
-        seconds = 1e6 if options.full else max(remaining / (len(chosen) - number) - 1, 0)
+        seconds = 1e6 if limit == float("inf") else max(remaining / (len(chosen) - number) - 1, 0)
         common = ["--shape", shape, "--threads", str(options.threads)]
         if bundles and figure != "5":
             common += ["--bundles", str(bundles)]
         if figure == "12" and options.table:
             common += ["--table", str(options.table)]
+        elif figure == "12":
+            common += ["--keep-table", str(bundles / "fitted.table")]
         begun = time.perf_counter()
         result = call(options, [*point.line(seconds), *common])
         took = time.perf_counter() - begun
@@ -84,7 +86,7 @@ def measure(options, shape: str, figure: str, bundles: Path, say) -> dict:
     if left_out:
         say(f"{shape}, {points.NAMES[figure]}: {len(left_out)} points left out for time")
     return {
-        "machine": cpu.describe(), "processors": os.cpu_count(), "threads": options.threads or len(os.sched_getaffinity(0)),
+        "machine": cpu.describe(), "processors": os.cpu_count(), "threads": options.threads or len(os.sched_getaffinity(0)), "load": load,
         "date": datetime.date.today().isoformat(), "quick": options.quick, "minutes": (time.perf_counter() - start) / 60,
         "points": found, "left_out": left_out,
     }  # fmt: skip

@@ -7,12 +7,12 @@
 
 namespace pets::benchmarks {
 
-/// Of an even number of values the greater of the two in the middle; of none 0.
+/// Of an even number of values the mean of the two in the middle; of none 0.
 inline double median(std::vector<double> values) {
   if (values.empty()) return 0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  std::sort(values.begin(), values.end());
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 }  // namespace pets::benchmarks

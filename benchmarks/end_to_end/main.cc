@@ -42,7 +42,7 @@ int main(int argc, char** argv) {
   workloads->add_option("--max-batch-queries", workload.max_batch_queries, "of one packed batch")->capture_default_str();
 
   ProfileOptions profile;
-  CLI::App* profiles = app.add_subcommand("profile", "measure the latency table that pets-serve --table reads");
+  CLI::App* profiles = app.add_subcommand("profile", "measure the latency table that pets-run --profile and servers read");
   profiles->add_option("BUNDLE", profile.bundle, "a bundle with the base")->required();
   profiles->add_option("-o,--output", profile.output, "the table")->required();
   profiles->add_option("--threads", profile.threads, "workers; 0: all processors")->capture_default_str();

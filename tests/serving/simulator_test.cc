@@ -1,5 +1,4 @@
 // The simulator: queueing theory where there are formulas, conservation everywhere.
-#include "benchmarks/median.h"
 #include "benchmarks/serving/simulator.h"
 
 #include <gtest/gtest.h>
@@ -9,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/median.h"
 #include "benchmarks/serving/devices.h"
 
 namespace pets::benchmarks {

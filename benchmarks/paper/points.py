@@ -78,8 +78,7 @@ def figure_12(shape: str, extent: str) -> list[Point]:
     for tasks in counts:
         for kind in ("types", "lora"):
             for sigma in (8,) if extent == "quick" else (8, 1, 4, 2):
-                every = full or (not few and tasks == counts[0] and sigma == 8)
-                fixed = ALL_FIXED if every else FIXED
+                fixed = ALL_FIXED if full else FIXED
                 arguments = {"kind": kind, "tasks": tasks, "queries": queries, "sigma": sigma, "fixed": fixed, "json": True}
                 points.append(Point("batching", arguments, queries * 32 * 1.15 * (5 + len(fixed))))
     return points

@@ -67,8 +67,8 @@ def measure(options, shape: str, figure: str, bundles: Path, say) -> dict:
             left_out.append(point.arguments)
             continue
         point.rounds = options.rounds
-        # A first run of everything and the loading are not in a round.
-        seconds = 1e6 if limit == float("inf") else max(remaining / (len(chosen) - number) - 1, 0)
+        # The first points have all of their rounds: fewer points with medians say more than all of them once.
+        seconds = 1e6 if limit == float("inf") else max(remaining - 1, 0)
         common = ["--shape", shape, "--threads", str(options.threads)]
         if bundles and figure != "5":
             common += ["--bundles", str(bundles)]

@@ -108,6 +108,7 @@ void PackedBatching::plan(std::span<const Item> items, Nanoseconds now, const Co
   if (items.empty()) return;
   if (budget_ == 0) {
     budget_ = costs.best_rows(options_.limits.rows);
+    most_rows_ = std::min(budget_ + budget_ / 2, std::max(options_.limits.rows, budget_));
     BatchShape full;
     while (full.rows < budget_) full.add(std::min(budget_ - full.rows, 32U));
     full_seconds_ = costs.alpha(full);
@@ -129,7 +130,7 @@ void PackedBatching::plan(std::span<const Item> items, Nanoseconds now, const Co
       shape.rows += item.rows;
       shape.pairs += static_cast<double>(item.rows) * item.length;
       ++shape.queries;
-      if (j + 1 != i && (shape.rows > budget_ || shape.queries > options_.limits.queries)) break;
+      if (j + 1 != i && (shape.rows > most_rows_ || shape.queries > options_.limits.queries)) break;
       const bool neighbour = j + 1 < i && items[order_[j + 1]].task == item.task;
       pet_seconds += item.cost.per_row * item.rows + (neighbour ? 0 : item.cost.fixed);
       if (possible_[j] != 0) deadline = std::min(deadline, item.deadline);

@@ -11,7 +11,8 @@ namespace pets::serving {
 /// batch (its operators' fixed cost is paid once) and that batches are large enough to run at the best rate and no larger: a smaller batch
 /// is answered sooner.
 ///
-/// Budget: the fewest rows whose alpha a row is within 1 % of the best (CostModel::best_rows), at most the limit.
+/// Budget: the fewest rows whose alpha a row is within 1 % of the best (CostModel::best_rows), at most the limit. A batch may have half as
+/// many more, so that it need not end a task early to keep the others whole.
 ///
 /// Urgency: every query has a virtual deadline
 ///
@@ -26,7 +27,7 @@ namespace pets::serving {
 ///
 /// Cuts: over the first queries of that order, as many as make four budgets (a window), with lexicographically ordered costs
 ///
-///     f[0] = (0, 0),   f[i] = min over j < i, rows(j, i) <= budget of (late(j, i), 0) + f[j] + (0, c(j, i))
+///     f[0] = (0, 0),   f[i] = min over j < i, rows(j, i) <= 1.5 budgets of (late(j, i), 0) + f[j] + (0, c(j, i))
 ///
 /// where c is alpha + beta of one packed batch of queries j .. i-1 and late counts those among them whose deadline is before its end,
 /// now + seconds(f[i]); who cannot be in time even alone is not counted. Where the window is not the whole queue, the last batch may stay
@@ -71,6 +72,7 @@ class PackedBatching final : public BatchingStrategy {
 
   BatchingOptions options_;
   uint32_t budget_ = 0;      // rows
+  uint32_t most_rows_ = 0;   // of a batch
   double full_seconds_ = 0;  // of a full batch of the shared operators
   Nanoseconds patience_ = 0;
   std::vector<Place> places_;

@@ -196,14 +196,14 @@ Result<std::unique_ptr<Server>> Server::create(std::shared_ptr<Model> model, con
   }
 }
 
-OwnedAnswer::OwnedAnswer(const Answer& answer)
+OwnedAnswer::OwnedAnswer(const Answer& answer, std::shared_ptr<const TaskInfo> owner)
     : status(answer.status),
       truncated(answer.truncated),
       tokens(answer.tokens.begin(), answer.tokens.end()),
       logits(answer.logits.begin(), answer.logits.end()),
       scores(answer.scores.begin(), answer.scores.end()),
       span(answer.span) {
-  if (answer.task != nullptr) task = std::make_shared<const TaskInfo>(*answer.task);
+  if (answer.task != nullptr) task = owner.get() == answer.task ? std::move(owner) : std::make_shared<const TaskInfo>(*answer.task);
 }
 
 Server::Server(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -217,13 +217,17 @@ Result<QueryId> Server::submit(std::span<const std::string_view> tasks, const Qu
   return impl_->submit(tasks, query, options, on_answer, context);
 }
 std::future<OwnedAnswer> Server::submit(const Query& query, const SubmitOptions& options) {
-  auto promise = std::make_unique<std::promise<OwnedAnswer>>();
-  std::future<OwnedAnswer> future = promise->get_future();
+  struct Promise {
+    const Model& model;
+    std::promise<OwnedAnswer> answer;
+  };
+  auto promise = std::make_unique<Promise>(Promise{impl_->model(), {}});
+  std::future<OwnedAnswer> future = promise->answer.get_future();
   const Result<QueryId> id = submit(
       query, options,
       [](void* context, QueryId, uint32_t, const Answer& answer) {
-        const std::unique_ptr<std::promise<OwnedAnswer>> own(static_cast<std::promise<OwnedAnswer>*>(context));
-        own->set_value(OwnedAnswer(answer));
+        const std::unique_ptr<Promise> own(static_cast<Promise*>(context));
+        own->answer.set_value(OwnedAnswer(answer, answer.task == nullptr ? nullptr : own->model.find_task(answer.task->name)));
       },
       promise.get());
   if (id) {
@@ -231,7 +235,7 @@ std::future<OwnedAnswer> Server::submit(const Query& query, const SubmitOptions&
   } else {
     Answer refused;
     refused.status = id.status();
-    promise->set_value(OwnedAnswer(refused));
+    promise->answer.set_value(OwnedAnswer(refused));
   }
   return future;
 }

@@ -140,6 +140,55 @@ class Program(unittest.TestCase):
 
     # --- bad lines
 
+    def test_a_fan_out_answers_every_task_as_a_line_of_its_own(self):
+        pair = "a context, where I am, that is longer than the question answering task's own limit allows, so that it is cut short there " * 2
+        names = [*TASKS, "nobody", "labels"]
+        whole = {"text": "where?", "text_pair": pair}
+        fan, *singles = self.answers(
+            {"id": {"a": 1}, "tasks": names, **whole}, *({"task": name, **whole} for name in names), arguments=["--logits"], expect=1
+        )
+        self.assertEqual(list(fan), ["id", "results"])
+        self.assertEqual(fan["id"], {"a": 1})
+        for name, result, single in zip(names, fan["results"], singles, strict=True):
+            if name == "nobody":
+                self.assertEqual(result, {"task": name, "error": single["error"]})
+            else:
+                self.assertEqual(result, single)  # to the bit: the shortest digits that read back the same
+        fan, single = self.answers({"tasks": ["labels"], "text": "x"}, {"task": "labels", "text": "x"})
+        self.assertEqual(fan["results"], [single])
+
+    def test_every_strategy_answers_the_same(self):
+        queries = [{"task": list(TASKS)[i % 4], "text": "word " * (i % 9)} for i in range(60)]
+        expected = self.answers(*queries)
+        for strategy in ("packed", "coordinated", "alpha", "beta", "fixed"):
+            self.assertEqual(self.answers(*queries, arguments=["--strategy", strategy]), expected)
+
+    def test_metrics_and_trace_are_written(self):
+        metrics, trace = self.work / "metrics.prom", self.work / "trace.json"
+        self.answers(
+            *({"task": "labels", "text": "x"} for _ in range(20)), {"task": "nobody", "text": "x"}, expect=1,
+            arguments=["--metrics", str(metrics), "--trace", str(trace)],
+        )  # fmt: skip
+        text = metrics.read_text(encoding="utf-8")
+        self.assertRegex(text, r'pets_queries_total\{task="labels",outcome="answered"\} 20\n')
+        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+        self.assertEqual(sum(event["args"]["queries"] for event in events if event["ph"] == "X"), 20)
+        result = self.run_program(self.bundle, "--metrics", "/nowhere/x", lines='{"task": "labels", "text": "x"}\n', expect=1)
+        self.assertIn(b"cannot open /nowhere/x", result.stderr)
+        self.assertIn(b"label", result.stdout)
+
+    def test_a_deadline_that_is_met_changes_nothing(self):
+        query = {"task": "labels", "text": "x"}
+        self.assertEqual(self.answers(query, arguments=["--deadline-ms", "600000"]), self.answers(query))
+
+    def test_a_profile_of_something_else_is_refused_in_one_line(self):
+        table = self.work / "other.table"
+        table.write_text("pets-latency-table 2\n", encoding="utf-8")
+        for path, words in ((str(table), b"version"), ("/nowhere.table", b"/nowhere.table")):
+            result = self.run_program(self.bundle, "--profile", path, lines="", expect=1)
+            self.assertEqual(len(result.stderr.splitlines()), 1)
+            self.assertIn(words, result.stderr)
+
     def test_a_bad_line_gets_an_error_in_its_place(self):
         out = self.answers(
             {"id": 1, "task": "labels", "text": "x"},

@@ -145,6 +145,41 @@ TEST(CudaTasks, QueriesOnOneTextAreAnsweredAsThoseWithCopiesOfIt) {
   EXPECT_EQ(run_all(*cuda, queries), copies);
 }
 
+TEST(CudaServer, AnswersAsASessionDoes) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Mix mix(seed);
+  const testing_util::TemporaryFile file("cuda_server.pets");
+  testing_util::write_random_bundle(file.path(), mix.base, mix.tasks);
+  ModelOptions model_options;
+  model_options.backend = Backend::kCuda;
+  auto model = Model::load(file.c_str(), model_options);
+  ASSERT_TRUE(model) << model.status().c_str();
+  const auto queries = mix.queries(2 * mix.tasks.size(), 8);
+  Logits expected;
+  {
+    auto session = Session::create(*model);
+    ASSERT_TRUE(session) << session.status().c_str();
+    expected = run_all(**session, queries);
+  }
+  for (const Strategy strategy : {Strategy::kPacked, Strategy::kCoordinated}) {
+    ServerOptions options;
+    options.strategy = strategy;
+    options.fit_seconds = 0;
+    auto server = Server::create(*model, options);
+    ASSERT_TRUE(server) << server.status().c_str();
+    std::vector<std::future<OwnedAnswer>> futures;
+    for (const Query& query : queries) futures.push_back((*server)->submit(query));
+    Logits found;
+    for (auto& future : futures) {
+      OwnedAnswer answer = future.get();
+      EXPECT_TRUE(answer.status) << answer.status.c_str();
+      found.push_back(std::move(answer.logits));
+    }
+    EXPECT_LT(largest_error(queries, found, expected), 1e-5);  // float: sums in another order
+  }
+}
+
 TEST(CudaTasks, LeaveAndComeBackWithinTheirBytes) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));

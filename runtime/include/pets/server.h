@@ -58,7 +58,8 @@ using QueryId = uint64_t;
 /// An answer that holds what an Answer points to.
 struct OwnedAnswer {
   OwnedAnswer() = default;
-  explicit OwnedAnswer(const Answer& answer);
+  /// `owner` is what keeps the answer's TaskInfo (Model::find_task); without it, or where it is another one, the info is copied.
+  explicit OwnedAnswer(const Answer& answer, std::shared_ptr<const TaskInfo> owner = nullptr);
 
   Status status;
   std::shared_ptr<const TaskInfo> task;  ///< null where the status is an error

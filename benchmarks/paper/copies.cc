@@ -95,9 +95,13 @@ int run_paper_copies(const PaperCopiesOptions& options) {
         return;
       }
       copies = std::vector<Copy>(options.tasks);
+      // One pool for all: the workers of another copy's pool would still spin for the next region when this copy runs.
+      SessionOptions session_options = session_for(options, 1, threads);
+      const auto pool = paper::value_of(ThreadPool::create(threads));
+      if (options.way != "parallel") session_options.pool = pool.get();
       for (Copy& copy : copies) {
         copy.model = paper::value_of(Model::load(path.c_str(), model_options));
-        copy.session = paper::value_of(Session::create(copy.model, session_for(options, 1, threads)));
+        copy.session = paper::value_of(Session::create(copy.model, session_options));
         for (uint32_t i = 0; i < options.queries; ++i) copy.asked.add("base", paper::random_ids(options.length, vocabulary, random));
       }
       const uint32_t workers = options.threads != 0 ? options.threads : usable_processors();
@@ -113,6 +117,7 @@ int run_paper_copies(const PaperCopiesOptions& options) {
       result["isa"] = std::string(copies[0].model->isa());
       result["threads"] = options.way == "parallel" ? workers : copies[0].session->threads();
       result["resident"] = paper::process_bytes("VmRSS") - before;
+      copies.clear();  // before the pool
     }
     result["seconds"] = seconds;
     std::cout << result.dump() << "\n";

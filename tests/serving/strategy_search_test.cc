@@ -252,13 +252,16 @@ struct Outcome {
 
 class PackedOutcome {
  public:
-  PackedOutcome(const Case& c, Nanoseconds now) : c_(c), now_(now), budget_(c.costs.best_rows(c.options.limits.rows)) {}
+  PackedOutcome(const Case& c, Nanoseconds now) : c_(c), now_(now) {
+    const uint32_t budget = c.costs.best_rows(c.options.limits.rows);
+    most_rows_ = std::min(budget + budget / 2, c.options.limits.rows);
+  }
 
   /// False where the batch may not be.
   bool add(const Batch& batch, Outcome& outcome) const {
     BatchSum sum;
     for (const Item* item : batch) sum.add(*item);
-    if (!is_within(sum.shape(), {budget_, c_.options.limits.queries})) return false;
+    if (!is_within(sum.shape(), {most_rows_, c_.options.limits.queries})) return false;
     outcome.seconds += sum.seconds(c_.costs);
     for (const Item* item : batch) {
       BatchSum alone;
@@ -273,7 +276,7 @@ class PackedOutcome {
   Nanoseconds ahead(double seconds) const { return now_ + static_cast<Nanoseconds>(seconds * 1e9); }
   const Case& c_;
   Nanoseconds now_;
-  uint32_t budget_;
+  uint32_t most_rows_ = 0;
 };
 
 TEST(StrategySearch, PackedIsNearTheBestCutOfItsOrder) {

@@ -74,7 +74,7 @@ struct OwnedAnswer {
 /// task when it is submitted, and answered by that task even if it is removed while it waits.
 class Server {
  public:
-  /// Bytes that `Model::load(path, model)` and a server with these options will use, exactly, before anything is loaded: as pets::plan.
+  /// Bytes of `Model::load(path, model)` and a server with these options, before anything is loaded (pets::plan); its queue: at most.
   static Result<Plan> plan(const char* path, const ModelOptions& model = {}, const ServerOptions& options = {},
                            const std::vector<std::string>& delta_paths = {}) noexcept;
   /// Allocates everything that it needs to serve (`bytes`); afterwards only what goes into futures and closures is allocated. Errors as

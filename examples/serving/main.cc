@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   if (tasks.empty()) return fail(pets::Status::error(pets::ErrorCode::kNotFound, "%s: no task that takes one text", argv[1]));
   std::atomic<int> answered{0}, failed{0};
   std::vector<std::thread> producers;
+  producers.reserve(static_cast<size_t>(std::max(threads, 0)));
   for (int p = 0; p < threads; ++p) {
     producers.emplace_back([&, p] {
       for (int i = 0; i < questions; ++i) {

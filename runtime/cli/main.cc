@@ -130,12 +130,12 @@ Result<Loaded> load(const Options& options) {
     const Result<Plan> planned = plan_all(options, model_options);
     if (!planned) return planned.status();
     if (planned->total_bytes > options.memory_limit) {
+      const uint64_t working_bytes = planned->arena_bytes + planned->server_bytes;
       return Status::error(ErrorCode::kResourceExhausted,
                            "%s needs %llu bytes (%llu mapped, %llu of tables, %llu to compute and queue in), the limit is %llu",
                            options.bundle.c_str(), static_cast<unsigned long long>(planned->total_bytes),
                            static_cast<unsigned long long>(planned->mapped_bytes), static_cast<unsigned long long>(planned->model_bytes),
-                           static_cast<unsigned long long>(planned->arena_bytes + planned->server_bytes),
-                           static_cast<unsigned long long>(options.memory_limit));
+                           static_cast<unsigned long long>(working_bytes), static_cast<unsigned long long>(options.memory_limit));
     }
   }
   Loaded loaded;

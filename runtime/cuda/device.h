@@ -29,7 +29,7 @@ class ProfilerRange {
  public:
   /// `name` is a literal.
   explicit ProfilerRange(const char* name) noexcept;
-  ~ProfilerRange();
+  ~ProfilerRange();  // NOLINT(performance-trivially-destructible): over CUDA it does something
   ProfilerRange(const ProfilerRange&) = delete;
   ProfilerRange& operator=(const ProfilerRange&) = delete;
 };

@@ -15,7 +15,6 @@
 
 namespace pets {
 
-using serving::QueryQueue;
 using serving::ServerSizes;
 
 uint64_t serving::ServerSizes::bytes() const {
@@ -231,7 +230,7 @@ std::future<OwnedAnswer> Server::submit(const Query& query, const SubmitOptions&
       },
       promise.get());
   if (id) {
-    promise.release();
+    (void)promise.release();  // the callback owns it now
   } else {
     Answer refused;
     refused.status = id.status();

@@ -115,7 +115,7 @@ class Server {
           (*callback)(query_id, part, answer);
         },
         holder.get());
-    if (id.is_ok()) holder.release();
+    if (id.is_ok()) (void)holder.release();
     return id;
   }
 

@@ -97,8 +97,9 @@ class BatchSum {
   explicit BatchSum(uint32_t padded_length = 0) : padded_length_(padded_length) {}
   void add(const Item& item);
   const BatchShape& shape() const { return shape_; }
-  double pet_seconds() const { return pet_seconds_; }
-  double seconds(const CostModel& costs) const { return costs.alpha(shape_) + pet_seconds_ * costs.correction(shape_.rows); }
+  /// Of the tasks' operators; a part of `seconds`.
+  double pet_seconds(const CostModel& costs) const { return pet_seconds_ * costs.correction(shape_.rows); }
+  double seconds(const CostModel& costs) const { return costs.alpha(shape_) + pet_seconds(costs); }
 
  private:
   uint32_t padded_length_;

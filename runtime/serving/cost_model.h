@@ -53,6 +53,14 @@ struct BatchShape {
   uint32_t queries = 0;
   double pairs = 0;  ///< of a row and a key: the sum of the squared lengths
 
+  /// A batch of so many rows in queries of 32 tokens, the last one what is left: what a full batch is measured by.
+  static BatchShape usual(uint32_t rows) {
+    constexpr uint32_t kLength = 32;
+    BatchShape shape;
+    while (shape.rows < rows) shape.add(rows - shape.rows < kLength ? rows - shape.rows : kLength);
+    return shape;
+  }
+
   void add(uint32_t length) {
     rows += length;
     ++queries;

@@ -28,7 +28,7 @@ void FixedBatching::plan(std::span<const Item> items, Nanoseconds, const CostMod
       sum.add(items[order_[i]]);
       schedule.order.push_back(items[order_[i]].slot);
     }
-    schedule.batches.push_back({begin, end, longest, sum.seconds(costs), sum.pet_seconds() * costs.correction(sum.shape().rows)});
+    schedule.batches.push_back({begin, end, longest, sum.seconds(costs), sum.pet_seconds(costs)});
     begin = end;
   }
 }

@@ -109,9 +109,7 @@ void PackedBatching::plan(std::span<const Item> items, Nanoseconds now, const Co
   if (budget_ == 0) {
     budget_ = costs.best_rows(options_.limits.rows);
     most_rows_ = std::min(budget_ + budget_ / 2, std::max(options_.limits.rows, budget_));
-    BatchShape full;
-    while (full.rows < budget_) full.add(std::min(budget_ - full.rows, 32U));
-    full_seconds_ = costs.alpha(full);
+    full_seconds_ = costs.alpha(BatchShape::usual(budget_));
     patience_ = to_nanoseconds(options_.patience_seconds > 0 ? options_.patience_seconds : kDefaultPatience * full_seconds_);
   }
   order(items, now, costs);
@@ -168,7 +166,7 @@ void PackedBatching::plan(std::span<const Item> items, Nanoseconds now, const Co
       sum.add(items[order_[i]]);
       schedule.order.push_back(items[order_[i]].slot);
     }
-    schedule.batches.push_back({begin, end, 0, sum.seconds(costs), sum.pet_seconds() * costs.correction(sum.shape().rows)});
+    schedule.batches.push_back({begin, end, 0, sum.seconds(costs), sum.pet_seconds(costs)});
     begin = end;
   }
 }

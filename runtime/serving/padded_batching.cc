@@ -87,8 +87,7 @@ void PaddedBatching::emit(std::span<const Item> items, std::span<const Unit> uni
     sum.add(items[index]);
     schedule.order.push_back(items[index].slot);
   }
-  schedule.batches.push_back({begin, static_cast<uint32_t>(schedule.order.size()), longest, sum.seconds(costs),
-                              sum.pet_seconds() * costs.correction(sum.shape().rows)});
+  schedule.batches.push_back({begin, static_cast<uint32_t>(schedule.order.size()), longest, sum.seconds(costs), sum.pet_seconds(costs)});
 }
 
 void PaddedBatching::plan(std::span<const Item> items, Nanoseconds, const CostModel& costs, Schedule& schedule) {
@@ -106,9 +105,8 @@ void PaddedBatching::plan(std::span<const Item> items, Nanoseconds, const CostMo
     return;
   }
   if (strategy_ == Strategy::kCoordinated) {
-    BatchShape full;
-    for (const uint32_t rows = costs.best_rows(options_.limits.rows); full.rows < rows;) full.add(std::min(rows - full.rows, 32U));
-    const double padding = full.rows == 0 ? 0 : options_.padding_weight * costs.alpha(full) / full.rows;
+    const uint32_t rows = costs.best_rows(options_.limits.rows);
+    const double padding = rows == 0 ? 0 : options_.padding_weight * costs.alpha(BatchShape::usual(rows)) / rows;
     mini_batches_.clear();
     cut_each_task(
         items, [&](const TaskCost& task, const BatchShape& shape) { return task.seconds(shape.rows) + padding * shape.rows; },

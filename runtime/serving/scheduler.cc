@@ -47,7 +47,7 @@ void Scheduler::take(const Schedule::Batch& batch) {
   sum_.padded_length = batch.padded_length;
   sum_.rows = sum.shape().rows;
   sum_.predicted_seconds = sum.seconds(costs_);
-  sum_.pet_seconds = sum.pet_seconds() * costs_.correction(sum_.rows);
+  sum_.pet_seconds = sum.pet_seconds(costs_);
 }
 
 void Scheduler::plan(Nanoseconds now) {

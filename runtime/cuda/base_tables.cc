@@ -94,13 +94,19 @@ void lay_out(const BaseWeights& base, Uploader& to, BaseTables<T>& tables) {
 }  // namespace
 
 template <class T>
+uint64_t BaseTables<T>::count_bytes(const engine::BaseWeights& base) {
+  BaseTables tables;
+  memory::Arena counting;
+  Uploader counter(counting, nullptr);
+  lay_out(base, counter, tables);
+  return counting.used();
+}
+
+template <class T>
 Result<BaseTables<T>> BaseTables<T>::upload(const BaseWeights& base) noexcept {
   try {
     BaseTables tables;
-    memory::Arena counting;
-    Uploader counter(counting, nullptr);
-    lay_out(base, counter, tables);
-    PETS_ASSIGN_OR_RETURN(tables.memory_, DeviceMemory::allocate(counting.used(), "the base encoder"));
+    PETS_ASSIGN_OR_RETURN(tables.memory_, DeviceMemory::allocate(count_bytes(base), "the base encoder"));
     PETS_ASSIGN_OR_RETURN(const std::unique_ptr<Queue> queue, Queue::create());
     memory::Arena arena(tables.memory_.data(), tables.memory_.size());
     Uploader uploader(arena, queue.get());

@@ -41,11 +41,12 @@ class BaseTables {
  public:
   /// Copies everything to the device and waits for it.
   static Result<BaseTables> upload(const engine::BaseWeights& base) noexcept;
+  /// Of device memory that `upload` takes, in one allocation.
+  static uint64_t count_bytes(const engine::BaseWeights& base);
 
   T *word = nullptr, *position = nullptr, *token_type = nullptr;
   TaskNorm embeddings_norm;
   std::vector<LayerTables<T>> layer;
-  uint64_t bytes() const { return memory_.size(); }
 
  private:
   DeviceMemory memory_;

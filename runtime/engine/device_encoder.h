@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "pets/status.h"
+#include "pets/types.h"
 #include "runtime/engine/batch.h"
 #include "runtime/engine/encoder.h"
 #include "runtime/engine/weights.h"
@@ -22,21 +23,31 @@ class DeviceEncoder {
   virtual Status run(PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept = 0;
   /// Of device memory that this session took.
   virtual uint64_t device_bytes() const noexcept = 0;
+  virtual const DeviceCounters& counters() const noexcept = 0;
+};
+
+/// Bytes of device memory, counted by the code that lays them out.
+class DeviceLayout {
+ public:
+  virtual ~DeviceLayout() = default;
+  virtual uint64_t base_bytes() const noexcept = 0;
+  /// Of a task's values.
+  virtual uint64_t task_bytes(const TaskWeights& task) const noexcept = 0;
+  virtual uint64_t session_bytes(const EncoderCapacity& capacity) const noexcept = 0;
 };
 
 /// A base's weights on a device. Shared by sessions; immutable.
-class DeviceBase {
+class DeviceBase : public DeviceLayout {
  public:
-  virtual ~DeviceBase() = default;
   virtual std::string_view device_name() const noexcept = 0;
-  virtual uint64_t device_bytes() const noexcept = 0;
-  /// Of device memory that a task's values take.
-  virtual uint64_t task_bytes(const TaskWeights& task) const noexcept = 0;
   virtual Result<std::unique_ptr<DeviceEncoder>> make_encoder(const EncoderCapacity& capacity) const noexcept = 0;
 };
 
 /// Copies a base to the CUDA device. Fails where this build has no CUDA backend, this machine has no device that it can use, or the base
 /// does not fit. `base` must outlive the result.
 Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base) noexcept;
+/// Counts for a base without touching a device. Fails as open_cuda does, but for want of a device or of memory. `base` must outlive the
+/// result.
+Result<std::unique_ptr<const DeviceLayout>> plan_cuda(const BaseWeights& base) noexcept;
 
 }  // namespace pets::engine

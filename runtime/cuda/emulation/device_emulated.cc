@@ -1,6 +1,7 @@
 // A stand-in for CUDA's libraries on the CPU, for tests: memory from the heap, work done when it is queued.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <new>
@@ -8,11 +9,23 @@
 #include <vector>
 
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/emulation/failure.h"
+#include "runtime/platform/check.h"
 
 namespace pets::cuda {
 namespace {
 
 constexpr std::align_val_t kAlignment{kDeviceAlignment};
+
+constexpr uint64_t kNever = UINT64_MAX;
+std::atomic<uint64_t> operations_left{kNever};
+
+Status operate() {
+  if (operations_left == kNever) return {};
+  if (operations_left == 0) return Status::error(ErrorCode::kInternal, "cuda: the work on the device: an emulated failure (700)");
+  --operations_left;
+  return {};
+}
 
 std::byte* take(size_t bytes) {
   auto* data = static_cast<std::byte*>(::operator new(bytes, kAlignment, std::nothrow));
@@ -57,7 +70,7 @@ class EmulatedQueue final : public Queue {
   Status product(const Product<Half>& call) noexcept override { return multiply(call); }
   Status product(const Product<BFloat16>& call) noexcept override { return multiply(call); }
   Status launched() noexcept override { return {}; }
-  Status synchronize() noexcept override { return {}; }
+  Status synchronize() noexcept override { return operations_left == 0 ? operate() : Status::ok(); }
   Status begin_capture() noexcept override {
     captured_.clear();
     capturing_ = true;
@@ -68,6 +81,7 @@ class EmulatedQueue final : public Queue {
     return std::unique_ptr<Graph>(new EmulatedGraph(std::exchange(captured_, {})));
   }
   Status replay(const Graph& graph) noexcept override {
+    PETS_RETURN_IF_ERROR(operate());
     static_cast<const EmulatedGraph&>(graph).run();
     return {};
   }
@@ -75,6 +89,7 @@ class EmulatedQueue final : public Queue {
  private:
   template <class F>
   Status queue(const F& work) {
+    PETS_RETURN_IF_ERROR(operate());
     if (capturing_) {
       captured_.push_back(work);
     } else {
@@ -111,7 +126,10 @@ class EmulatedQueue final : public Queue {
 
 }  // namespace
 
+void emulation::fail_after(uint32_t operations) { operations_left = operations; }
+
 Result<DeviceInfo> probe_device() noexcept {
+  if (operations_left == 0) operations_left = kNever;
   DeviceInfo info;
   std::strcpy(info.name, "emulated");
   info.total_bytes = info.free_bytes = uint64_t{1} << 30;

@@ -35,7 +35,6 @@ void Activations<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& ba
   dense = arena.array<T>(all * width);
   intermediate = arena.array<T>(all * padded(base.intermediate));
   scaled = arena.array<T>(all * std::max(base.hidden, padded(base.intermediate)));
-  strips = arena.array<float>(size_t{engine::strip_count(rows)} * kernels::kStripRows * width);
 }
 
 template <class T>
@@ -58,6 +57,7 @@ Status CudaEncoder<T>::set_up(const engine::EncoderCapacity& capacity) {
   tables_bytes_ = counting_tables.used();
   const auto lay_out = [&](memory::Arena& arena) {
     activations_.lay_out(arena, base_, capacity.tokens);
+    heads_.lay_out(arena, base_, capacity);
     device_tables_ = arena.array<std::byte>(tables_bytes_);
   };
   memory::Arena counting;
@@ -114,6 +114,7 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
       families_[s] = families_[s - 1];
       continue;
     }
+    PETS_RETURN_IF_ERROR(heads_.check(*sequences[s].task));
     PETS_ASSIGN_OR_RETURN(slots_[s], tasks_.bring(*sequences[s].task, *queue_));
     families_[s] = tile_families(sequences[s].task->weights, base_.layers);
     note_presence(sequences[s].task->weights);
@@ -234,11 +235,13 @@ void CudaEncoder<T>::close_sublayer(uint32_t layer, engine::SublayerIndex sublay
 }
 
 template <class T>
-Status CudaEncoder<T>::run_layers(engine::PackedBatch& batch) {
+Status CudaEncoder<T>::run_layers(engine::PackedBatch& batch, const engine::HeadBuffers& heads) {
   Rows rows{batch.rows(), &device_.all, &host_.all};
   const uint32_t all_rows = batch.rows(), hidden = base_.hidden;
   const bool fewer = batch.keep_read_rows([](uint32_t, uint32_t) {});
   fill_read(batch, slots_.data(), families_.data(), host_);
+  engine::place_logits(batch, heads);
+  const HeadBounds bounds = fill_heads(batch, slots_.data(), heads.logit_begin, host_.heads);
   PETS_RETURN_IF_ERROR(queue_->upload(device_tables_, host_tables_memory_.data(), tables_bytes_));
 
   kernels::cuda::EmbeddingNorm<T> embedding;
@@ -279,31 +282,28 @@ Status CudaEncoder<T>::run_layers(engine::PackedBatch& batch) {
     close_sublayer(layer, engine::kFfnSublayer, rows);
     PETS_RETURN_IF_ERROR(queue_->launched());
   }
-  // `read_rows` counts among all rows; what is left lies in order.
-  kernels::cuda::gather_strips(queue_->stream(), activations_.hidden, static_cast<const uint32_t*>(nullptr), batch.rows(), hidden,
-                               activations_.strips);
-  return queue_->launched();
+  return heads_.launch(*queue_, tables_, device_.heads, bounds, tasks_.heads(), activations_.hidden);
 }
 
 template <class T>
-Status CudaEncoder<T>::queue_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) {
+Status CudaEncoder<T>::queue_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) {
   const ProfilerRange range("pets: batch");
   {
     const ProfilerRange bringing("pets: tasks to the device");
     PETS_RETURN_IF_ERROR(bring_tasks(batch));
   }
   fill_all(batch, tokens, slots_.data(), families_.data(), host_);
-  PETS_RETURN_IF_ERROR(run_layers(batch));
-  const size_t strips = batch.strips();
-  PETS_RETURN_IF_ERROR(queue_->download(hidden, activations_.strips, strips * kernels::kStripRows * base_.hidden * sizeof(float)));
+  PETS_RETURN_IF_ERROR(run_layers(batch, heads));
+  const size_t logits = heads.logit_begin[batch.sequences().size()];
+  PETS_RETURN_IF_ERROR(queue_->download(heads.logits, heads_.logits(), logits * sizeof(float)));
   const ProfilerRange waiting("pets: wait for the device");
   return queue_->synchronize();
 }
 
 template <class T>
-Status CudaEncoder<T>::run(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept {
+Status CudaEncoder<T>::run(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) noexcept {
   if (!failed_.is_ok()) return failed_;
-  const Status status = queue_batch(batch, tokens, hidden);
+  const Status status = queue_batch(batch, tokens, heads);
   if (status.code() == ErrorCode::kInternal) failed_ = status;  // CUDA's own; a task that cannot be brought in is not the device's fault
   return status;
 }

@@ -1,4 +1,5 @@
-// The encoder on a CUDA device: shared products by cuBLAS over all rows, PET operators in one grouped launch a family and site.
+// The encoder and the heads on a CUDA device: shared products by cuBLAS over all rows, PET operators in one grouped launch a family and
+// site.
 #pragma once
 
 #include <memory>
@@ -6,6 +7,7 @@
 #include "runtime/cuda/base_tables.h"
 #include "runtime/cuda/batch_tables.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/device_heads.h"
 #include "runtime/cuda/task_store.h"
 #include "runtime/engine/device_encoder.h"
 
@@ -20,7 +22,6 @@ struct Activations {
   T* dense = nullptr;         ///< a sublayer's product
   T* intermediate = nullptr;  ///< [rows][intermediate]
   T* scaled = nullptr;        ///< [rows][widest input]: where a task scales a linear's input
-  float* strips = nullptr;    ///< the result as heads read it
 
   void lay_out(memory::Arena& arena, const engine::BaseWeights& base, uint32_t rows);
 };
@@ -32,7 +33,7 @@ class CudaEncoder final : public engine::DeviceEncoder {
   static Result<std::unique_ptr<engine::DeviceEncoder>> create(const engine::BaseWeights& base, const BaseTables<T>& tables,
                                                                const engine::EncoderCapacity& capacity) noexcept;
 
-  Status run(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept override;
+  Status run(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) noexcept override;
   uint64_t device_bytes() const noexcept override { return memory_.size() + tasks_.bytes(); }
 
  private:
@@ -59,8 +60,8 @@ class CudaEncoder final : public engine::DeviceEncoder {
   Status set_up(const engine::EncoderCapacity& capacity);
   Status bring_tasks(const engine::PackedBatch& batch);
   void note_presence(const engine::TaskWeights& task);
-  Status run_layers(engine::PackedBatch& batch);
-  Status queue_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden);
+  Status run_layers(engine::PackedBatch& batch, const engine::HeadBuffers& heads);
+  Status queue_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads);
 
   Status projections(uint32_t layer, const Rows& rows);
   Status linear(const Site& site, const Rows& rows);
@@ -78,6 +79,7 @@ class CudaEncoder final : public engine::DeviceEncoder {
   DeviceMemory memory_;
   HostMemory host_tables_memory_;
   Activations<T> activations_;
+  DeviceHeads<T> heads_;
   BatchTables device_, host_;
   std::byte* device_tables_ = nullptr;
   size_t tables_bytes_ = 0;

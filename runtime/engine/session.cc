@@ -180,10 +180,11 @@ void Session::Impl::deliver(const engine::BatchSource& source, size_t first, siz
   }
 }
 
-Status Session::Impl::encode_batch() {
+Status Session::Impl::compute_logits() {
   memory.batch.group();
-  if (device != nullptr) return device->run(memory.batch, memory.tokens, memory.encoder.hidden);
+  if (device != nullptr) return device->run(memory.batch, memory.tokens, memory.heads);
   engine::Encoder(*internals.kernels, internals.base, memory.encoder, *pool).run(memory.batch, memory.tokens);
+  engine::Heads(*internals.kernels, internals.base, memory.encoder, memory.heads, *pool).run(memory.batch);
   return Status::ok();
 }
 
@@ -193,11 +194,8 @@ size_t Session::Impl::run_batch(engine::BatchSource& source, size_t first, size_
   for (size_t most = end - first;;) {
     const size_t taken = fill_batch(source, first, first + most);
     if (memory.batch.rows() == 0) return taken;
-    const Status status = encode_batch();
-    if (status.is_ok()) {
-      engine::Heads(*internals.kernels, internals.base, memory.encoder, memory.heads, *pool).run(memory.batch);
-      return taken;
-    }
+    const Status status = compute_logits();
+    if (status.is_ok()) return taken;
     if (status.code() != ErrorCode::kInternal && taken > 1) {  // some task's fault: the others go on
       most = taken / 2;
       continue;
@@ -245,6 +243,7 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
     Model::Impl& internals = model->impl();
     engine::TaskLimits limits;
     uint64_t device_tasks = 0, device_task_bytes = 0, largest_device_task = 0;
+    uint32_t device_head_inner = internals.base.hidden;  // a later task's
     internals.tasks.view([&](const TaskSet& set) {
       for (const auto& task : set.tasks) {
         limits.include(task->limits);
@@ -253,12 +252,15 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
         ++device_tasks;
         device_task_bytes += bytes;
         largest_device_task = std::max(largest_device_task, bytes);
+        device_head_inner = std::max(device_head_inner, task->weights.head.inner_width());
       }
     });
     engine::EncoderCapacity capacity = engine::plan_capacity(internals.base, limits, options, threads);
+    capacity.device = internals.device != nullptr;
     capacity.device_tasks = static_cast<uint32_t>(std::min<uint64_t>(device_tasks + kLaterTasks, UINT16_MAX));
     capacity.device_task_bytes = options.device_task_bytes != 0 ? options.device_task_bytes : device_task_bytes;
     capacity.largest_device_task = largest_device_task;
+    capacity.device_head_inner = device_head_inner;
     const size_t scratch = internals.has_tokenizer ? internals.tokenizer.scratch_bytes() : 0;
     memory::Arena counting;
     engine::SessionMemory().lay_out(counting, internals.base, capacity, scratch);

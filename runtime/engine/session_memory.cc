@@ -11,7 +11,7 @@ void SessionMemory::lay_out(memory::Arena& arena, const BaseWeights& base, const
                             size_t tokenizer_scratch_bytes) {
   if (capacity.any_order) order.lay_out(arena);
   batch.lay_out(arena, capacity.tokens, capacity.queries);
-  encoder.lay_out(arena, base, capacity);
+  if (!capacity.device) encoder.lay_out(arena, base, capacity);
   heads.lay_out(arena, base, capacity);
   token_capacity = capacity.tokens + base.positions;
   tokens = arena.array<tokenizer::Token>(token_capacity);

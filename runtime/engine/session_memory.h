@@ -17,7 +17,7 @@ namespace pets::engine {
 struct SessionMemory {
   RunOrder order;
   PackedBatch batch;
-  EncoderBuffers encoder;
+  EncoderBuffers encoder;  ///< empty where it runs on a device
   HeadBuffers heads;
   tokenizer::Token* tokens = nullptr;  ///< [token_capacity]: tokens of the batch in input order, same ones once, and room for one query
   uint32_t token_capacity = 0;

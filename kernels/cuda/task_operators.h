@@ -40,6 +40,26 @@ struct TaskBottleneck {
   Bottleneck options;
 };
 
+/// One dense layer of a head: y = activation(x weight^T + bias).
+struct TaskHeadLayer {
+  const void* weight = nullptr;  ///< T [out][in]
+  const float* bias = nullptr;   ///< [out]
+  uint32_t in = 0;               ///< a multiple of 16: columns beyond the task's own are zero
+  uint32_t out = 0;              ///< a multiple of 16: rows beyond the task's own are zero, as are their biases
+  Activation activation = Activation::kNone;
+};
+
+/// What a head's first layer reads.
+enum class HeadInput : uint32_t { kHidden, kPooled, kPooler };
+
+struct TaskHead {
+  const TaskHeadLayer* layer = nullptr;  ///< [layers]
+  uint32_t layers = 0;                   ///< 0: its input is its result
+  uint32_t outputs = 0;                  ///< logits of a row
+  HeadInput input = HeadInput::kHidden;
+  bool normalize = false;  ///< each row of logits is made of length 1
+};
+
 /// Up to 16 neighbouring rows of one task: what one block of a grouped kernel works on.
 struct RowTile {
   uint32_t first_row = 0;

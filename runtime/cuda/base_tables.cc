@@ -75,6 +75,10 @@ void lay_out(const BaseWeights& base, Uploader& to, BaseTables<T>& tables) {
   tables.position = to.table<T>(base.position, base.positions * hidden);
   tables.token_type = to.table<T>(base.token_type, base.token_types * hidden);
   tables.embeddings_norm = to.norm(base.embeddings_norm, hidden);
+  if (base.pooler.panels != nullptr) {
+    tables.pooler = to.weights<T>({&base.pooler});
+    tables.pooler_bias = to.floats(base.pooler.bias, hidden);
+  }
   tables.layer.clear();
   for (uint32_t n = 0; n < base.layers; ++n) {
     const engine::LayerWeights& from = base.layer[n];

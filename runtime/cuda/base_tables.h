@@ -46,6 +46,8 @@ class BaseTables {
 
   T *word = nullptr, *position = nullptr, *token_type = nullptr;
   TaskNorm embeddings_norm;
+  T* pooler = nullptr;  ///< [hidden][hidden]; null where the base has none
+  float* pooler_bias = nullptr;
   std::vector<LayerTables<T>> layer;
 
  private:

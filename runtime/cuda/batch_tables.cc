@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/cuda/shape.h"
+
 namespace pets::cuda {
 namespace {
 
@@ -34,12 +36,39 @@ void add_attention(const Sequence& sequence, uint32_t queries, AttentionTile* ti
   }
 }
 
+/// The pooled rows and places of logits of one sequence. `pooled`: how many there are of its kind, `row`: its first head row.
+void add_head_rows(const Sequence& sequence, uint32_t logits, HeadTables& tables, uint32_t& pooled, uint32_t& row) {
+  const engine::HeadWeights& head = sequence.task->weights.head;
+  if (!head.reads_tokens()) {
+    tables.pooled[pooled++] = {sequence.first_row, head.pooling == schema::Pooling::kMean ? sequence.rows : 1};
+    tables.places[row++] = {logits, 1};
+    return;
+  }
+  const bool by_output = head.type == schema::HeadType::kQuestionAnswering;
+  for (uint32_t r = 0; r < sequence.rows; ++r) {
+    tables.places[row++] = by_output ? LogitPlace{logits + r, sequence.rows} : LogitPlace{logits + r * head.outputs, 1};
+  }
+}
+
+void include(const engine::HeadWeights& head, HeadBounds& bounds) {
+  bounds.layers = std::max(bounds.layers, head.layers);
+  for (uint32_t i = 0; i < head.layers; ++i) bounds.outputs = std::max(bounds.outputs, padded(head.layer[i].linear.out));
+  bounds.finished = bounds.finished || head.layers == 0 || head.normalize;
+}
+
 }  // namespace
 
 void RowTables::lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries) {
   slots = arena.array<uint16_t>(rows);
   for (RowTile*& family : tiles) family = arena.array<RowTile>(most_tiles(rows, queries, kTileRows));
   tile_count = arena.array<uint32_t>(kTileFamilies);
+}
+
+void HeadTables::lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries) {
+  pooled = arena.array<PooledRow>(queries);
+  tiles = arena.array<HeadTile>(most_tiles(rows, queries, kTileRows));
+  places = arena.array<LogitPlace>(rows);
+  count = arena.array<uint32_t>(2);
 }
 
 void BatchTables::lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries) {
@@ -50,6 +79,7 @@ void BatchTables::lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries)
   read_rows = arena.array<uint32_t>(rows);
   all.lay_out(arena, rows, queries);
   read.lay_out(arena, rows, queries);
+  heads.lay_out(arena, rows, queries);
 }
 
 uint32_t tile_families(const engine::TaskWeights& task, uint32_t layers) {
@@ -85,6 +115,31 @@ void fill_read(const engine::PackedBatch& batch, const uint16_t* slots, const ui
     add_attention(sequence, sequence.rows, tables.read_attention_tiles, tables.attention_count[1]);
   }
   fill_rows(batch.sequences(), slots, families, tables.read);
+}
+
+HeadBounds fill_heads(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* logit_begin, HeadTables& tables) {
+  const auto sequences = batch.sequences();
+  const auto by_pooler = [](const Sequence& sequence) { return sequence.task->weights.head.pooling == schema::Pooling::kPooler; };
+  HeadBounds bounds;
+  bounds.pooler = static_cast<uint32_t>(std::count_if(sequences.begin(), sequences.end(), by_pooler));
+  uint32_t pooler = 0, pooled = bounds.pooler, row = 0;  // of each kind, so far
+  for (size_t s = 0; s < sequences.size();) {
+    // The head rows of neighbouring sequences of one task are one range, and so is what they read.
+    const engine::HeadWeights& head = sequences[s].task->weights.head;
+    include(head, bounds);
+    uint32_t& own = by_pooler(sequences[s]) ? pooler : pooled;
+    const uint32_t first_input = head.reads_tokens() ? sequences[s].first_row : own, first_row = row;
+    const uint16_t slot = slots[s];
+    for (; s < sequences.size() && slots[s] == slot; ++s) add_head_rows(sequences[s], logit_begin[s], tables, own, row);
+    for (uint32_t tile = first_row; tile < row; tile += kTileRows) {
+      const auto rows = static_cast<uint16_t>(std::min(kTileRows, row - tile));
+      tables.tiles[bounds.tiles++] = {{first_input + (tile - first_row), rows, slot}, tile};
+    }
+  }
+  bounds.pooled = pooled;
+  tables.count[0] = pooled;
+  tables.count[1] = bounds.tiles;
+  return bounds;
 }
 
 }  // namespace pets::cuda

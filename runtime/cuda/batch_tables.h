@@ -7,6 +7,8 @@
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/cuda/task_operators.h"
 #include "kernels/embedding/embedding_cuda.h"
+#include "kernels/head/head_rows_cuda.h"
+#include "kernels/pooling/pooling_cuda.h"
 #include "runtime/engine/batch.h"
 #include "runtime/memory/arena.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -14,6 +16,9 @@
 namespace pets::cuda {
 
 using kernels::cuda::AttentionTile;
+using kernels::cuda::HeadTile;
+using kernels::cuda::LogitPlace;
+using kernels::cuda::PooledRow;
 using kernels::cuda::RowTile;
 using kernels::cuda::TokenRow;
 
@@ -34,6 +39,28 @@ struct RowTables {
   void lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries);
 };
 
+/// What the kernels of heads read. A head row is a pooled sequence or a token that a head answers for.
+struct HeadTables {
+  PooledRow* pooled = nullptr;   ///< [queries]: first those that the base's pooler takes
+  HeadTile* tiles = nullptr;     ///< of all tasks
+  LogitPlace* places = nullptr;  ///< [rows]: of each head row
+  uint32_t* count = nullptr;     ///< [2]: of pooled and of tiles
+
+  void lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries);
+};
+
+/// What the launches of heads depend on: how many blocks they have, and which are left out. Any larger bounds give the same logits, up to
+/// what the session was made for (`pooler`: where the base has one), since all that a block does lies in HeadTables.
+struct HeadBounds {
+  uint32_t pooled = 0;  ///< pooled sequences
+  uint32_t pooler = 0;  ///< those that the base's pooler takes
+  uint32_t tiles = 0;
+  uint32_t layers = 0;    ///< of the deepest head
+  uint32_t outputs = 0;   ///< of the widest layer
+  bool finished = false;  ///< whether some head has no layers or normalizes
+  bool operator==(const HeadBounds&) const = default;
+};
+
 /// Filled on the host, copied to the device as one piece: laid out by the same code in both.
 struct BatchTables {
   TokenRow* tokens = nullptr;  ///< [rows]
@@ -42,6 +69,7 @@ struct BatchTables {
   uint32_t* attention_count = nullptr;            ///< [2]
   uint32_t* read_rows = nullptr;                  ///< [rows that heads read]: their place among all rows
   RowTables all, read;
+  HeadTables heads;
 
   void lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries);
 };
@@ -54,5 +82,7 @@ void fill_all(const engine::PackedBatch& batch, const tokenizer::Token* tokens, 
               BatchTables& tables);
 /// Fills read_rows, the last layer's attention tiles and `read` from a batch after keep_read_rows.
 void fill_read(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* families, BatchTables& tables);
+/// Fills `tables` from a batch after keep_read_rows. logit_begin: of each sequence (engine::place_logits).
+HeadBounds fill_heads(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* logit_begin, HeadTables& tables);
 
 }  // namespace pets::cuda

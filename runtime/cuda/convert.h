@@ -25,10 +25,10 @@ T rounded(float value) {
   }
 }
 
-/// A linear's weight as [out][row_length] of T, from whatever layout and type the bundle has it in, zeros behind each row's inputs. int8
-/// weights are multiplied by their scales.
-template <class T>
-void row_major(const engine::LinearWeights& linear, T* weight, size_t row_length) {
+/// Weights of a linear, from whatever layout and type the bundle has them in: visit(output, input, value), output by output. int8 weights
+/// are multiplied by their scales.
+template <class Visit>
+void for_each_weight(const engine::LinearWeights& linear, const Visit& visit) {
   const size_t group = kernels::input_group(linear.type), padded = kernels::padded_inputs(linear.type, linear.in);
   for (size_t o = 0; o < linear.out; ++o) {
     const size_t panel = o / kernels::kPanelColumns, column = o % kernels::kPanelColumns, width = kernels::panel_width(linear.out, panel);
@@ -48,8 +48,16 @@ void row_major(const engine::LinearWeights& linear, T* weight, size_t row_length
         default:
           value = static_cast<const float*>(linear.panels)[at];
       }
-      weight[o * row_length + k] = rounded<T>(value);
+      visit(o, k, value);
     }
+  }
+}
+
+/// A linear's weight as [out][row_length] of T, zeros behind each row's inputs.
+template <class T>
+void row_major(const engine::LinearWeights& linear, T* weight, size_t row_length) {
+  for_each_weight(linear, [&](size_t o, size_t k, float value) { weight[o * row_length + k] = rounded<T>(value); });
+  for (size_t o = 0; o < linear.out; ++o) {
     for (size_t k = linear.in; k < row_length; ++k) weight[o * row_length + k] = rounded<T>(0.0F);
   }
 }

@@ -20,10 +20,6 @@ size_t tables_bytes(const engine::EncoderCapacity& capacity) {
   return counting.used();
 }
 
-size_t result_floats(const engine::BaseWeights& base, uint32_t rows) {
-  return size_t{engine::strip_count(rows)} * kernels::kStripRows * base.hidden;
-}
-
 }  // namespace
 
 template <class T>
@@ -56,11 +52,14 @@ void CudaEncoder<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& ba
   std::byte* const workspace = arena.array<std::byte>(kWorkspaceBytes);  // first: it has the memory's own alignment
   Activations<T> activations;
   activations.lay_out(arena, base, capacity.tokens);
+  DeviceHeads<T> heads;
+  heads.lay_out(arena, base, capacity);
   std::byte* const tables = arena.array<std::byte>(tables_bytes(capacity));
   TaskStore<T>::lay_out(arena, base, store_capacity(capacity), encoder == nullptr ? nullptr : &encoder->tasks_);
   if (encoder == nullptr) return;
   encoder->workspace_ = workspace;
   encoder->activations_ = activations;
+  encoder->heads_ = heads;
   encoder->device_tables_ = tables;
 }
 
@@ -84,7 +83,7 @@ Status CudaEncoder<T>::set_up() {
 
   const auto lay_out_host = [&](memory::Arena& host) {
     host_tables_ = host.array<std::byte>(tables_bytes_);
-    host_result_ = host.array<float>(result_floats(base_, capacity_.tokens));
+    host_logits_ = host.array<float>(engine::logit_capacity(capacity_));
   };
   memory::Arena counting;
   lay_out_host(counting);
@@ -109,6 +108,7 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
       families_[s] = families_[s - 1];
       continue;
     }
+    PETS_RETURN_IF_ERROR(heads_.check(*sequences[s].task));
     PETS_ASSIGN_OR_RETURN(slots_[s], tasks_.bring(*sequences[s].task, *queue_));
     families_[s] = tile_families(sequences[s].task->weights, base_.layers);
     more |= presence_.include(sequences[s].task->weights);
@@ -118,27 +118,47 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
 }
 
 template <class T>
-LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const tokenizer::Token* tokens) {
+LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) {
   fill_all(batch, tokens, slots_.data(), families_.data(), host_);
   if (streams_) streams_->plan(batch.sequences(), slots_.data(), host_);
-  LaunchExtents extents{batch.rows(), 0, static_cast<uint32_t>(batch.sequences().size())};
+  LaunchExtents extents;
+  extents.rows = batch.rows();
+  extents.queries = static_cast<uint32_t>(batch.sequences().size());
   if (batch.keep_read_rows([](uint32_t, uint32_t) {})) extents.read_rows = batch.rows();
   fill_read(batch, slots_.data(), families_.data(), host_);
-  if (!capacity_.device_graphs) return extents;
-  // Rows beyond the batch's own are those of an earlier batch, or zeros: in range, of no tile, and read by nobody.
+  engine::place_logits(batch, heads);
+  extents.heads = fill_heads(batch, slots_.data(), heads.logit_begin, host_.heads);
+  if (capacity_.device_graphs) widen(extents);
+  return extents;
+}
+
+/// Rows beyond the batch's own are those of an earlier batch, or zeros: in range, of no tile, and read by nobody.
+template <class T>
+void CudaEncoder<T>::widen(LaunchExtents& extents) {
   extents.rows = bucket_rows(extents.rows, capacity_.tokens);
   if (extents.read_rows != 0) extents.read_rows = bucket_rows(extents.read_rows, extents.rows);
   extents.queries = capacity_.queries;
-  return extents;
+  HeadBounds& heads = extents.heads;
+  widest_heads_.pooler = std::max(widest_heads_.pooler, heads.pooler);
+  widest_heads_.layers = std::max(widest_heads_.layers, heads.layers);
+  widest_heads_.outputs = std::max(widest_heads_.outputs, heads.outputs);
+  widest_heads_.finished = widest_heads_.finished || heads.finished;
+  heads.pooled = bucket_rows(heads.pooled, capacity_.queries);
+  heads.pooler = widest_heads_.pooler == 0 ? 0 : heads.pooled;
+  const uint32_t rows = extents.read_rows != 0 ? extents.read_rows : extents.rows;
+  heads.tiles = most_tiles(rows, std::min(capacity_.queries, tasks_.slots()), kTileRows);
+  heads.layers = widest_heads_.layers;
+  heads.outputs = widest_heads_.outputs;
+  heads.finished = widest_heads_.finished;
 }
 
 template <class T>
 Status CudaEncoder<T>::queue_work(const LaunchExtents& extents) {
   PETS_RETURN_IF_ERROR(queue_->upload(device_tables_, host_tables_, tables_bytes_));
   const EncoderSite<T> site{base_, tables_, tasks_, presence_, activations_, device_, streams_ ? &*streams_ : nullptr};
-  PETS_RETURN_IF_ERROR(EncoderLaunches<T>(site, extents, *queue_).queue());
-  const uint32_t rows = extents.read_rows != 0 ? extents.read_rows : extents.rows;
-  return queue_->download(host_result_, activations_.strips, result_floats(base_, rows) * sizeof(float));
+  EncoderLaunches<T> launches(site, extents, *queue_);
+  PETS_RETURN_IF_ERROR(launches.queue());
+  return heads_.launch(*queue_, tables_, device_.heads, extents.heads, tasks_.heads(), launches.result());
 }
 
 /// A graph is captured when its extents come again: then all of its kernels have run, and batches that come once cost no capture.
@@ -163,15 +183,17 @@ Status CudaEncoder<T>::queue_batch(const LaunchExtents& extents) {
 }
 
 template <class T>
-Status CudaEncoder<T>::run_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) {
+Status CudaEncoder<T>::run_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) {
   const ProfilerRange range("pets: batch");
   const auto start = std::chrono::steady_clock::now();
   PETS_RETURN_IF_ERROR(bring_tasks(batch));
-  PETS_RETURN_IF_ERROR(queue_batch(fill_tables(batch, tokens)));
+  PETS_RETURN_IF_ERROR(queue_batch(fill_tables(batch, tokens, heads)));
+  const size_t logit_bytes = heads.logit_begin[batch.sequences().size()] * sizeof(float);
+  PETS_RETURN_IF_ERROR(queue_->download(host_logits_, heads_.logits(), logit_bytes));
   const std::chrono::duration<double> queued = std::chrono::steady_clock::now() - start;
   const ProfilerRange waiting("pets: wait for the device");
   PETS_RETURN_IF_ERROR(queue_->synchronize());
-  std::memcpy(hidden, host_result_, result_floats(base_, batch.rows()) * sizeof(float));
+  std::memcpy(heads.logits, host_logits_, logit_bytes);
   ++counters_.batches;
   counters_.task_copies = tasks_.copies();
   counters_.host_seconds += queued.count();
@@ -179,9 +201,9 @@ Status CudaEncoder<T>::run_batch(engine::PackedBatch& batch, const tokenizer::To
 }
 
 template <class T>
-Status CudaEncoder<T>::run(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept {
+Status CudaEncoder<T>::run(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) noexcept {
   if (!failed_.is_ok()) return failed_;
-  const Status status = run_batch(batch, tokens, hidden);
+  const Status status = run_batch(batch, tokens, heads);
   if (status.code() == ErrorCode::kInternal) failed_ = status;  // CUDA's own; a task that cannot be brought in is not the device's fault
   return status;
 }

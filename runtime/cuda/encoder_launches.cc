@@ -32,7 +32,6 @@ void Activations<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& ba
   dense = arena.array<T>(all * width);
   intermediate = arena.array<T>(all * padded(base.intermediate));
   scaled = arena.array<T>(all * std::max(base.hidden, padded(base.intermediate)));
-  strips = arena.array<float>(size_t{engine::strip_count(rows)} * kernels::kStripRows * width);
 }
 
 template <class T>
@@ -216,7 +215,7 @@ Status EncoderLaunches<T>::queue() {
       kernels::cuda::gather_rows(queue_.stream(), activations.context, at_.device.read_rows, rows.count, width, activations.qkv);
       attended = activations.qkv;
       kernels::cuda::gather_rows(queue_.stream(), activations.hidden, at_.device.read_rows, rows.count, width, activations.context);
-      hidden = activations.context;
+      hidden = result();
     } else {
       attend(at_.device.attention_tiles, at_.device.attention_count, rows.count);
     }
@@ -229,9 +228,7 @@ Status EncoderLaunches<T>::queue() {
     PETS_RETURN_IF_ERROR(close_sublayer(layer, engine::kFfnSublayer, activations.dense, hidden, rows));
     PETS_RETURN_IF_ERROR(queue_.launched());
   }
-  // `read_rows` counts among all rows; what is left lies in order.
-  kernels::cuda::gather_strips(queue_.stream(), hidden, static_cast<const uint32_t*>(nullptr), rows.count, width, activations.strips);
-  return queue_.launched();
+  return {};
 }
 
 template struct Activations<float>;

@@ -23,7 +23,6 @@ struct Activations {
   T* dense = nullptr;         ///< a sublayer's product
   T* intermediate = nullptr;  ///< [rows][intermediate]
   T* scaled = nullptr;        ///< [rows][widest input]: where a task scales a linear's input
-  float* strips = nullptr;    ///< the result as heads read it
 
   void lay_out(memory::Arena& arena, const engine::BaseWeights& base, uint32_t rows);
 };
@@ -34,6 +33,7 @@ struct LaunchExtents {
   uint32_t rows = 0;       ///< of all layers
   uint32_t read_rows = 0;  ///< after the last attention; 0: all
   uint32_t queries = 0;    ///< at most so many sequences
+  HeadBounds heads;
   bool operator==(const LaunchExtents&) const = default;
 };
 
@@ -55,8 +55,10 @@ class EncoderLaunches {
  public:
   EncoderLaunches(const EncoderSite<T>& site, const LaunchExtents& extents, Queue& queue) : at_(site), extents_(extents), queue_(queue) {}
 
-  /// Embeddings, all layers, and the result in `activations.strips`.
+  /// Embeddings and all layers.
   Status queue();
+  /// Where the result will be: the last hidden state of the rows that heads read.
+  T* result() const { return extents_.read_rows != 0 ? at_.activations.context : at_.activations.hidden; }
 
  private:
   /// One linear of the layers: x is [rows][in], y [rows][y_stride].

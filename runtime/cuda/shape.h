@@ -18,7 +18,7 @@ struct LinearShape {
   uint32_t in = 0, out = 0;
 };
 
-/// Of a linear of the layers; equal to the base's own where nothing is padded.
+/// Of a linear of the layers or of a head; equal to the bundle's own where nothing is padded.
 inline LinearShape device_shape(const engine::LinearWeights& linear) { return {padded(linear.in), padded(linear.out)}; }
 
 }  // namespace pets::cuda

@@ -15,6 +15,8 @@ namespace {
 using engine::BaseWeights;
 using engine::LinearOperators;
 using engine::TaskWeights;
+using kernels::cuda::HeadInput;
+using kernels::cuda::TaskHeadLayer;
 
 constexpr size_t kAlignment = 64;  // tensor cores' tiles need 32
 
@@ -68,6 +70,19 @@ class Image {
     if (to.host == nullptr) return to.device;
     for (size_t i = 0; i < count; ++i) to.host[i] = rounded<T>(values[i]);
     if constexpr (std::is_same_v<T, Half>) check(values, count);
+    return to.device;
+  }
+
+  /// A linear of whatever layout and type as [padded_out][padded_in] of T.
+  template <class T>
+  const T* linear(const engine::LinearWeights& from, size_t padded_out, size_t padded_in) {
+    const Array<T> to = array<T>(padded_out * padded_in);
+    if (to.host == nullptr) return to.device;
+    std::memset(static_cast<void*>(to.host), 0, padded_out * padded_in * sizeof(T));
+    for_each_weight(from, [&](size_t o, size_t k, float value) {
+      to.host[o * padded_in + k] = rounded<T>(value);
+      if constexpr (std::is_same_v<T, Half>) check(&value, 1);
+    });
     return to.device;
   }
 
@@ -129,6 +144,29 @@ TaskBottleneck bottleneck_entry(Image& image, uint32_t hidden, const kernels::Bo
   return to;
 }
 
+template <class T>
+TaskHead head_entry(Image& image, const engine::HeadWeights& from) {
+  TaskHead to;
+  to.layers = from.layers;
+  to.outputs = from.outputs;
+  to.input = from.reads_tokens() ? HeadInput::kHidden : from.pooling == schema::Pooling::kPooler ? HeadInput::kPooler : HeadInput::kPooled;
+  to.normalize = from.normalize && !from.reads_tokens();  // as the CPU: of a row a query
+  const auto layers = image.array<TaskHeadLayer>(from.layers);
+  to.layer = layers.device;
+  for (uint32_t i = 0; i < from.layers; ++i) {
+    const engine::LinearWeights& linear = from.layer[i].linear;
+    const LinearShape shape = device_shape(linear);
+    TaskHeadLayer layer;
+    layer.weight = image.linear<T>(linear, shape.out, shape.in);
+    layer.bias = image.padded(linear.bias, linear.out, shape.out);
+    layer.in = shape.in;
+    layer.out = shape.out;
+    layer.activation = from.layer[i].activation;
+    if (layers.host != nullptr) layers.host[i] = layer;
+  }
+  return to;
+}
+
 TaskNorm norm_entry(Image& image, const engine::NormWeights& from, uint32_t hidden) {
   return {image.copy(from.gamma, hidden), image.copy(from.beta, hidden)};
 }
@@ -145,7 +183,11 @@ void lay_out(const BaseWeights& base, const TaskWeights& task, Image& image, con
   embeddings.position = rows(task.embedding[1]);
   embeddings.token_type = rows(task.embedding[2]);
   embeddings.norm = norm_entry(image, task.embeddings_norm, base.hidden);
-  if (entries != nullptr) *entries->embeddings = embeddings;
+  const TaskHead head = head_entry<T>(image, task.head);
+  if (entries != nullptr) {
+    *entries->embeddings = embeddings;
+    *entries->head = head;
+  }
   for (uint32_t n = 0; n < base.layers; ++n) {
     const engine::TaskLayer& layer = task.layer[n];
     for (uint32_t i = 0; i < engine::kLinearSites; ++i) {

@@ -13,6 +13,7 @@ namespace pets::cuda {
 
 using kernels::cuda::TaskBottleneck;
 using kernels::cuda::TaskEmbeddings;
+using kernels::cuda::TaskHead;
 using kernels::cuda::TaskLinear;
 using kernels::cuda::TaskNorm;
 
@@ -22,6 +23,7 @@ struct TaskEntries {
   std::span<TaskNorm> norm;              ///< [layers * kSublayers]
   std::span<TaskBottleneck> bottleneck;  ///< [layers * kSublayers]
   TaskEmbeddings* embeddings = nullptr;
+  TaskHead* head = nullptr;
 };
 
 /// Bytes that a task's values take on the device, a multiple of 256; not 0, so that no two tasks lie at one

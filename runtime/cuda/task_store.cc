@@ -18,6 +18,7 @@ TaskEntries lay_out_entries(memory::Arena& arena, uint32_t layers) {
   entries.norm = {arena.array<TaskNorm>(norms), norms};
   entries.bottleneck = {arena.array<TaskBottleneck>(norms), norms};
   entries.embeddings = arena.array<TaskEmbeddings>(1);
+  entries.head = arena.array<TaskHead>(1);
   return entries;
 }
 
@@ -31,6 +32,7 @@ void TaskStore<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& base
   store->norms_ = arena.array<TaskNorm>(size_t{capacity.slots} * base.layers * engine::kSublayers);
   store->bottlenecks_ = arena.array<TaskBottleneck>(size_t{capacity.slots} * base.layers * engine::kSublayers);
   store->embeddings_ = arena.array<TaskEmbeddings>(capacity.slots);
+  store->heads_ = arena.array<TaskHead>(capacity.slots);
   store->values_ = arena.array<std::byte>(capacity.bytes);
 }
 
@@ -93,6 +95,7 @@ Status TaskStore<T>::copy(const engine::Task& task, uint16_t slot, Queue& queue)
   PETS_RETURN_IF_ERROR(queue.upload(norms_ + slot * norms, entries.norm.data(), entries.norm.size_bytes()));
   PETS_RETURN_IF_ERROR(queue.upload(bottlenecks_ + slot * norms, entries.bottleneck.data(), entries.bottleneck.size_bytes()));
   PETS_RETURN_IF_ERROR(queue.upload(embeddings_ + slot, entries.embeddings, sizeof(TaskEmbeddings)));
+  PETS_RETURN_IF_ERROR(queue.upload(heads_ + slot, entries.head, sizeof(TaskHead)));
   ++copies_;
   return queue.synchronize();  // the next task needs the staging buffer
 }

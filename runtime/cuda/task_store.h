@@ -44,6 +44,7 @@ class TaskStore {
     return {bottlenecks_ + layer * engine::kSublayers + sublayer, base_->layers * engine::kSublayers};
   }
   SiteOperators<TaskEmbeddings> embeddings() const { return {embeddings_, 1}; }
+  SiteOperators<TaskHead> heads() const { return {heads_, 1}; }
   uint32_t slots() const { return static_cast<uint32_t>(slots_.size()); }
   /// Copies made since the store was made.
   uint64_t copies() const { return copies_; }
@@ -68,6 +69,7 @@ class TaskStore {
   TaskNorm* norms_ = nullptr;
   TaskBottleneck* bottlenecks_ = nullptr;
   TaskEmbeddings* embeddings_ = nullptr;
+  TaskHead* heads_ = nullptr;
   std::vector<Slot> slots_;
   std::vector<uint16_t> by_begin_;  // slots in use, ordered by where their values lie
   uint64_t batch_ = 0, copies_ = 0;

@@ -1,4 +1,4 @@
-// The seam between the engine and a backend that computes the encoder on a device of its own.
+// The seam between the engine and a backend that computes encoder and heads on a device of its own.
 #pragma once
 
 #include <cstdint>
@@ -9,18 +9,19 @@
 #include "pets/types.h"
 #include "runtime/engine/batch.h"
 #include "runtime/engine/encoder.h"
+#include "runtime/engine/heads.h"
 #include "runtime/engine/weights.h"
 
 namespace pets::engine {
 
-/// One session's encoder on a device: its activations, its tasks, its queue of work.
+/// One session's encoder and heads on a device: their activations, its tasks, its queue of work.
 class DeviceEncoder {
  public:
   virtual ~DeviceEncoder() = default;
-  /// Does what Encoder::run does: fills `hidden` (EncoderBuffers::hidden, in strips) with the last hidden state of every row that a head
-  /// reads; `batch` has only those rows afterwards. Returns when `hidden` is filled. After kInternal, an error of
-  /// the device, the encoder refuses further work; other errors are of some task of the batch.
-  virtual Status run(PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept = 0;
+  /// Does what Encoder::run and Heads::run do: fills logits and logit_begin of `heads`; `batch` has only the rows that heads read
+  /// afterwards. Returns when the logits are there. After kInternal, an error of the device, the encoder refuses further work; other
+  /// errors are of some task of the batch.
+  virtual Status run(PackedBatch& batch, const tokenizer::Token* tokens, const HeadBuffers& heads) noexcept = 0;
   /// Of device memory that this session took.
   virtual uint64_t device_bytes() const noexcept = 0;
   virtual const DeviceCounters& counters() const noexcept = 0;

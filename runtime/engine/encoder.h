@@ -31,9 +31,11 @@ struct EncoderCapacity {
   bool any_order = false;  ///< of the queries of a run
   TaskLimits tasks;
   // Of a device backend:
+  bool device = false;               ///< whether encoder and heads run there: the session needs no memory for them
   uint32_t device_tasks = 0;         ///< tasks that are on the device at once
   uint64_t device_task_bytes = 0;    ///< of their values
   uint64_t largest_device_task = 0;  ///< bytes of one task's values
+  uint32_t device_head_inner = 0;    ///< outputs of the widest head layer but heads' last ones
   bool device_graphs = true;
   uint32_t operator_streams = 0;
 };

@@ -11,7 +11,7 @@ namespace {
 
 using kernels::kStripRows;
 
-bool reads_tokens(const Task& task) { return task.weights.head.pooling == schema::Pooling::kTokens; }
+bool reads_tokens(const Task& task) { return task.weights.head.reads_tokens(); }
 
 void dense(const kernels::KernelTable& kernels, const LinearWeights& weights, kernels::Activation activation, const float* x, float* y) {
   apply_plain_linear(kernels, weights, {x, 0}, {y, 0});
@@ -34,12 +34,24 @@ size_t logit_capacity(const EncoderCapacity& capacity) {
 }
 
 void HeadBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity) {
-  const size_t strips = strip_count(capacity.queries);
-  pooled = arena.array<float>(strips * base.hidden * kStripRows);
-  pooler = arena.array<float>(strips * base.hidden * kStripRows);
-  segments = arena.array<PooledSegment>(strips + capacity.queries);
+  if (!capacity.device) {
+    const size_t strips = strip_count(capacity.queries);
+    pooled = arena.array<float>(strips * base.hidden * kStripRows);
+    pooler = arena.array<float>(strips * base.hidden * kStripRows);
+    segments = arena.array<PooledSegment>(strips + capacity.queries);
+  }
   logits = arena.array<float>(logit_capacity(capacity));
   logit_begin = arena.array<uint32_t>(static_cast<size_t>(capacity.queries) + 1);
+}
+
+void place_logits(const PackedBatch& batch, const HeadBuffers& buffers) {
+  uint32_t logits = 0, i = 0;
+  for (const Sequence& sequence : batch.sequences()) {
+    const HeadWeights& head = sequence.task->weights.head;
+    buffers.logit_begin[i++] = logits;
+    logits += head.outputs * (head.reads_tokens() ? sequence.rows : 1);
+  }
+  buffers.logit_begin[i] = logits;
 }
 
 void Heads::pool(const PackedBatch& batch, uint32_t strip) const {
@@ -120,12 +132,11 @@ void Heads::put_token(const PackedBatch& batch, uint32_t index, uint32_t row, co
 void Heads::run(const PackedBatch& batch) const {
   const auto sequences = batch.sequences();
   const auto count = static_cast<uint32_t>(sequences.size());
-  uint32_t segments = 0, logits = 0;
+  place_logits(batch, buffers_);
+  uint32_t segments = 0;
   bool any_pooler = false, any_tokens = false, any_shared_tokens = false;
   for (uint32_t i = 0; i < count; ++i) {
     const Task* task = sequences[i].task;
-    buffers_.logit_begin[i] = logits;
-    logits += task->weights.head.outputs * (reads_tokens(*task) ? sequences[i].rows : 1);
     if (reads_tokens(*task)) {
       any_tokens = true;
       any_shared_tokens |= !batch.owns_rows(i);
@@ -139,7 +150,6 @@ void Heads::run(const PackedBatch& batch) const {
     }
     buffers_.segments[segments - 1].lane_end = static_cast<uint8_t>(lane + 1);
   }
-  buffers_.logit_begin[count] = logits;
 
   const uint32_t pooled_strips = strip_count(count);
   const uint64_t pooler_cost = static_cast<uint64_t>(base_.hidden) * base_.hidden * kStripRows;

@@ -27,8 +27,13 @@ struct HeadBuffers {
   float* logits = nullptr;
   uint32_t* logit_begin = nullptr;  ///< [queries + 1] by sequence
 
+  /// Where heads run on a device, logits alone.
   void lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity);
 };
+
+/// Fills buffers.logit_begin of a batch that has only the rows that heads read: a sequence's logits are [outputs], [rows][outputs] for
+/// token classification, [2][rows] for question answering.
+void place_logits(const PackedBatch& batch, const HeadBuffers& buffers);
 
 /// Logits that a packed batch can hold at most under a capacity.
 size_t logit_capacity(const EncoderCapacity& capacity);
@@ -39,8 +44,7 @@ class Heads {
         ThreadPool& pool)
       : kernels_(kernels), base_(base), encoder_(encoder), buffers_(buffers), pool_(pool) {}
 
-  /// Fills buffers.logits and logit_begin from the encoder's hidden states. One sequence's logits are [outputs], [rows][outputs] for
-  /// token classification, [2][rows] for question answering.
+  /// Fills buffers.logits and logit_begin from the encoder's hidden states.
   void run(const PackedBatch& batch) const;
 
  private:

@@ -58,7 +58,7 @@ Result<engine::SessionPlan> engine::plan_session(const char* path, const ModelOp
   std::unique_ptr<const engine::DeviceLayout> device;
   engine::DeviceTasks device_tasks;
   const auto include_device_tasks = [&](const ResolvedFile& of) {
-    for (const engine::TaskWeights& task : of.tasks) device_tasks.include(device->task_bytes(task));
+    for (const engine::TaskWeights& task : of.tasks) device_tasks.include(device->task_bytes(task), task);
   };
   if (model.backend == Backend::kCuda) {
     PETS_ASSIGN_OR_RETURN(resolved, resolve(*file, nullptr));
@@ -83,7 +83,7 @@ Result<engine::SessionPlan> engine::plan_session(const char* path, const ModelOp
   }
   memory::Arena arena;
   result.capacity = engine::plan_capacity(base, limits, options, threads);
-  engine::plan_device_capacity(device_tasks, options, result.capacity);
+  if (device != nullptr) engine::plan_device_capacity(base, device_tasks, options, result.capacity);
   engine::SessionMemory().lay_out(arena, base, result.capacity, result.tokenizer_scratch);
   plan.arena_bytes = arena.used();
   if (device != nullptr) {

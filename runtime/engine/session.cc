@@ -180,10 +180,11 @@ void Session::Impl::deliver(const engine::BatchSource& source, size_t first, siz
   }
 }
 
-Status Session::Impl::encode_batch() {
+Status Session::Impl::compute_logits() {
   memory.batch.group();
-  if (device != nullptr) return device->run(memory.batch, memory.tokens, memory.encoder.hidden);
+  if (device != nullptr) return device->run(memory.batch, memory.tokens, memory.heads);
   engine::Encoder(*internals.kernels, internals.base, memory.encoder, *pool).run(memory.batch, memory.tokens);
+  engine::Heads(*internals.kernels, internals.base, memory.encoder, memory.heads, *pool).run(memory.batch);
   return Status::ok();
 }
 
@@ -193,11 +194,8 @@ size_t Session::Impl::run_batch(engine::BatchSource& source, size_t first, size_
   for (size_t most = end - first;;) {
     const size_t taken = fill_batch(source, first, first + most);
     if (memory.batch.rows() == 0) return taken;
-    const Status status = encode_batch();
-    if (status.is_ok()) {
-      engine::Heads(*internals.kernels, internals.base, memory.encoder, memory.heads, *pool).run(memory.batch);
-      return taken;
-    }
+    const Status status = compute_logits();
+    if (status.is_ok()) return taken;
     if (status.code() != ErrorCode::kInternal && taken > 1) {  // some task's fault: the others go on
       most = taken / 2;
       continue;
@@ -248,11 +246,11 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
     internals.tasks.view([&](const TaskSet& set) {
       for (const auto& task : set.tasks) {
         limits.include(task->limits);
-        if (internals.device != nullptr) device_tasks.include(internals.device->task_bytes(task->weights));
+        if (internals.device != nullptr) device_tasks.include(internals.device->task_bytes(task->weights), task->weights);
       }
     });
     engine::EncoderCapacity capacity = engine::plan_capacity(internals.base, limits, options, threads);
-    engine::plan_device_capacity(device_tasks, options, capacity);
+    if (internals.device != nullptr) engine::plan_device_capacity(internals.base, device_tasks, options, capacity);
     const size_t scratch = internals.has_tokenizer ? internals.tokenizer.scratch_bytes() : 0;
     memory::Arena counting;
     engine::SessionMemory().lay_out(counting, internals.base, capacity, scratch);

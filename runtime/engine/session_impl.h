@@ -54,14 +54,14 @@ class Session::Impl {
   engine::TaskSetCell::Reader reader;
   memory::Block block;
   engine::SessionMemory memory;
-  std::unique_ptr<engine::DeviceEncoder> device;  // null: the encoder runs on the CPU
+  std::unique_ptr<engine::DeviceEncoder> device;  // null: encoder and heads run on the CPU
   std::unique_ptr<ThreadPool> own_pool;
   ThreadPool* pool = nullptr;
 
  private:
   size_t fill_batch(engine::BatchSource& source, size_t first, size_t end);
   size_t run_batch(engine::BatchSource& source, size_t first, size_t end);
-  Status encode_batch();
+  Status compute_logits();
   void deliver(const engine::BatchSource& source, size_t first, size_t count, AnswerFn on_answer, void* context);
 };
 

@@ -11,7 +11,7 @@ void SessionMemory::lay_out(memory::Arena& arena, const BaseWeights& base, const
                             size_t tokenizer_scratch_bytes) {
   if (capacity.any_order) order.lay_out(arena);
   batch.lay_out(arena, capacity.tokens, capacity.queries);
-  encoder.lay_out(arena, base, capacity);
+  if (!capacity.device) encoder.lay_out(arena, base, capacity);
   heads.lay_out(arena, base, capacity);
   token_capacity = capacity.tokens + base.positions;
   tokens = arena.array<tokenizer::Token>(token_capacity);
@@ -34,8 +34,10 @@ EncoderCapacity plan_capacity(const BaseWeights& base, const TaskLimits& tasks, 
   return capacity;
 }
 
-void plan_device_capacity(const DeviceTasks& tasks, const SessionOptions& options, EncoderCapacity& capacity) {
+void plan_device_capacity(const BaseWeights& base, const DeviceTasks& tasks, const SessionOptions& options, EncoderCapacity& capacity) {
   constexpr uint64_t kLaterTasks = 16;
+  capacity.device = true;
+  capacity.device_head_inner = std::max(base.hidden, tasks.head_inner);
   capacity.device_tasks = static_cast<uint32_t>(std::min<uint64_t>(tasks.count + kLaterTasks, UINT16_MAX));
   capacity.device_task_bytes = options.device_task_bytes != 0 ? options.device_task_bytes : tasks.bytes;
   capacity.largest_device_task = tasks.largest;

@@ -18,7 +18,7 @@ namespace pets::engine {
 struct SessionMemory {
   RunOrder order;
   PackedBatch batch;
-  EncoderBuffers encoder;
+  EncoderBuffers encoder;  ///< empty where it runs on a device
   HeadBuffers heads;
   tokenizer::Token* tokens = nullptr;  ///< [token_capacity]: tokens of the batch in input order, same ones once, and room for one query
   uint32_t token_capacity = 0;
@@ -38,14 +38,17 @@ EncoderCapacity plan_capacity(const BaseWeights& base, const TaskLimits& tasks, 
 /// What the tasks at hand take on a device.
 struct DeviceTasks {
   uint64_t count = 0, bytes = 0, largest = 0;
-  void include(uint64_t task_bytes) {
+  uint32_t head_inner = 0;  ///< outputs of the widest head layer but heads' last ones
+  /// `task_bytes`: DeviceLayout's.
+  void include(uint64_t task_bytes, const TaskWeights& task) {
     ++count;
     bytes += task_bytes;
     largest = std::max(largest, task_bytes);
+    head_inner = std::max(head_inner, task.head.inner_width());
   }
 };
 /// Completes a capacity for a device, with room for some tasks that are added later.
-void plan_device_capacity(const DeviceTasks& tasks, const SessionOptions& options, EncoderCapacity& capacity);
+void plan_device_capacity(const BaseWeights& base, const DeviceTasks& tasks, const SessionOptions& options, EncoderCapacity& capacity);
 
 /// Options checked; the number of workers that a session with them has.
 Result<uint32_t> check_session_options(const SessionOptions& options) noexcept;

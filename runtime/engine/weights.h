@@ -1,6 +1,7 @@
 // The base and the tasks as the engine follows them: raw pointers into mapped segments, resolved once when a file is loaded.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -105,6 +106,14 @@ struct HeadWeights {
   uint32_t max_width = 0;  ///< the widest layer's outputs
   bool normalize = false;
 
+  /// The widest layer but the last; 0 where there is none.
+  uint32_t inner_width() const {
+    uint32_t width = 0;
+    for (uint32_t i = 0; i + 1 < layers; ++i) width = std::max(width, layer[i].linear.out);
+    return width;
+  }
+  /// Whether the head answers for every token, not once a query.
+  bool reads_tokens() const { return pooling == schema::Pooling::kTokens; }
   /// Whether the encoder's result is read at each query's first token alone.
   bool reads_first_row() const { return pooling == schema::Pooling::kCls || pooling == schema::Pooling::kPooler; }
 };

@@ -28,6 +28,21 @@ using cuda_mix::session_of;
 
 class CudaBackend : public testing::TestWithParam<Precision> {};
 
+/// How far logits may be from the CPU's, as a part of theirs, where `roundings` values one after another are rounded that the CPU keeps in
+/// float: each by a unit roundoff / sqrt(3) in the mean; heads take differences of what was rounded: 6 times that. float: the same
+/// roundings, and sums of about 100 products in another order, 10 times as much. int8: the CPU rounds the inputs of all 12 linears, 1.14e-2
+/// each (docs/decisions.md 12), the device does not.
+double allowed_error(Precision precision, double roundings) {
+  constexpr double kHeads = 6, kInt8Linear = 1.14e-2;
+  const auto rounded = [&](double unit) { return std::sqrt(roundings / 3) * unit; };
+  const double noise = precision == Precision::kFloat32    ? 10 * rounded(0x1p-24)
+                       : precision == Precision::kFloat16  ? rounded(0x1p-11)
+                       : precision == Precision::kBFloat16 ? rounded(0x1p-8)
+                                                           : std::sqrt(12.0) * kInt8Linear;
+  return kHeads * noise;
+}
+constexpr double kLayerRoundings = 15;  // of two layers
+
 TEST_P(CudaBackend, AnswersAsTheCpuDoes) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
@@ -39,17 +54,76 @@ TEST_P(CudaBackend, AnswersAsTheCpuDoes) {
   const auto queries = mix.queries(8 * mix.tasks.size(), 10);
   const double error = largest_error(queries, run_all(*cuda, queries), run_all(*cpu, queries));
   std::printf("largest error %.2e\n", error);
-  // Two layers round about 15 values one after another that the CPU keeps in float, each by a unit roundoff / sqrt(3) in the mean; heads
-  // take differences of what was rounded: 6 times that. float: the same roundings, and sums of about 100 products in another order, 10
-  // times as much. int8: the CPU rounds the inputs of all 12 linears, 1.14e-2 each (docs/decisions.md 12), the device does not.
-  constexpr double kHeads = 6, kInt8Linear = 1.14e-2;
-  const auto roundings = [](double unit) { return std::sqrt(15.0 / 3) * unit; };
-  const double noise = GetParam() == Precision::kFloat32    ? 10 * roundings(0x1p-24)
-                       : GetParam() == Precision::kFloat16  ? roundings(0x1p-11)
-                       : GetParam() == Precision::kBFloat16 ? roundings(0x1p-8)
-                                                            : std::sqrt(12.0) * kInt8Linear;
-  const double allowed = kHeads * noise;
-  EXPECT_LE(error, allowed);
+  EXPECT_LE(error, allowed_error(GetParam(), kLayerRoundings));
+}
+
+/// Every head type with every pooling that it may have, without layers and with several, narrow and wide.
+std::vector<converter::PetTask> tasks_of_every_head(const converter::BaseModel& base, std::mt19937_64& random) {
+  using converter::HeadType, converter::Pooling, converter::Activation;
+  struct Shape {
+    HeadType type;
+    Pooling pooling;
+    bool normalize;
+    std::vector<uint32_t> outputs;  // of the layers
+  };
+  const std::vector<Shape> shapes = {
+      {HeadType::kSequenceClassification, Pooling::kCls, false, {2}},
+      {HeadType::kSequenceClassification, Pooling::kPooler, false, {3}},
+      {HeadType::kSequenceClassification, Pooling::kMean, false, {20, 9}},
+      {HeadType::kSequenceClassification, Pooling::kCls, false, {33, 17, 70}},
+      {HeadType::kMultiLabelClassification, Pooling::kPooler, false, {64, 5}},
+      {HeadType::kMultiLabelClassification, Pooling::kMean, false, {130}},
+      {HeadType::kRegression, Pooling::kPooler, false, {1}},
+      {HeadType::kRegression, Pooling::kMean, false, {7, 1}},
+      {HeadType::kTokenClassification, Pooling::kTokens, false, {9}},
+      {HeadType::kTokenClassification, Pooling::kTokens, false, {40, 3}},
+      {HeadType::kQuestionAnswering, Pooling::kTokens, false, {2}},
+      {HeadType::kQuestionAnswering, Pooling::kTokens, false, {64, 2}},
+      {HeadType::kEmbedding, Pooling::kCls, false, {}},
+      {HeadType::kEmbedding, Pooling::kPooler, true, {}},
+      {HeadType::kEmbedding, Pooling::kMean, true, {}},
+      {HeadType::kEmbedding, Pooling::kMean, true, {24, 19}},
+  };
+  std::vector<converter::PetTask> tasks;
+  for (const Shape& shape : shapes) {
+    const auto kind = tasks.size() % 3 == 0 ? testing_util::PetKind::kLoraQueryValue : testing_util::PetKind::kNone;
+    converter::PetTask task = testing_util::random_task(base, kind, shape.type, "head-" + std::to_string(tasks.size()), random());
+    task.head = {shape.type, shape.pooling, {}, shape.normalize, {}};
+    uint32_t in = base.hidden;
+    for (const uint32_t out : shape.outputs) {
+      std::normal_distribution<float> normal(0, 1 / std::sqrt(static_cast<float>(in)));
+      converter::HeadLayer layer{{out, in, std::vector<float>(size_t{out} * in)}, std::vector<float>(out), Activation::kTanh};
+      for (float& value : layer.weight.values) value = normal(random);
+      for (float& value : layer.bias) value = normal(random);
+      task.head.layers.push_back(layer);
+      in = out;
+    }
+    if (!task.head.layers.empty()) task.head.layers.back().activation = Activation::kNone;
+    const bool labels = shape.type != HeadType::kQuestionAnswering && shape.type != HeadType::kEmbedding;
+    for (uint32_t i = 0; labels && i < in; ++i) task.head.labels.push_back("LABEL_" + std::to_string(i));
+    tasks.push_back(task);
+  }
+  return tasks;
+}
+
+TEST_P(CudaBackend, EveryHeadInOneBatchAnswersAsOnTheCpu) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Mix mix(seed);
+  mix.tasks = tasks_of_every_head(mix.base, mix.random);
+  const testing_util::TemporaryFile file("cuda_heads.pets");
+  testing_util::write_random_bundle(file.path(), mix.base, mix.tasks, GetParam());
+  const auto cpu = session_of(file.path(), Backend::kCpu), cuda = session_of(file.path(), Backend::kCuda);
+  ASSERT_TRUE(cpu != nullptr && cuda != nullptr);
+  const auto queries = mix.queries(6 * mix.tasks.size(), 20);  // more rows of a task than a tile's
+  const Logits expected = run_all(*cpu, queries);
+  const double error = largest_error(queries, run_all(*cuda, queries), expected);
+  std::printf("largest error %.2e\n", error);
+  // The pooled row, the pooler's product and result, up to two layers; weights of three.
+  EXPECT_LE(error, allowed_error(GetParam(), kLayerRoundings + 8));
+  const std::vector<Query> few(queries.begin(), queries.begin() + 3);  // a batch with few kinds of heads after one with all
+  EXPECT_LE(largest_error(few, run_all(*cuda, few), {expected.begin(), expected.begin() + 3}),
+            allowed_error(GetParam(), kLayerRoundings + 8));
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryPrecision, CudaBackend, testing::ValuesIn(testing_util::kAllPrecisions),
@@ -128,7 +202,7 @@ TEST(CudaTasks, LeaveAndComeBackWithinTheirBytes) {
   const Logits expected = run_all(*all, queries);
   EXPECT_EQ(run_all(*few, queries), expected);
   EXPECT_EQ(run_all(*few, queries), expected);
-  options.device_task_bytes = 1 << 10;  // no adapter fits
+  options.device_task_bytes = 10 << 10;  // some heads fit, no adapter does
   const auto none = session_of(file.path(), Backend::kCuda, options);
   ASSERT_TRUE(none != nullptr);
   size_t failed = 0, answered = 0;
@@ -183,6 +257,39 @@ TEST(CudaTasks, WhatTheDeviceCannotTakeIsItsOwnTasksErrorAlone) {
   EXPECT_EQ(failed.size(), 2U);
   EXPECT_NE(failed["large"].find("task 'large': a weight is beyond the range of half precision"), std::string::npos) << failed["large"];
   EXPECT_NE(failed["deep"].find("task 'deep': layer 0: a bottleneck of 8192 needs"), std::string::npos) << failed["deep"];
+}
+
+TEST(CudaTasks, AHeadThatIsWiderInsideThanPlannedIsRefusedByName) {
+  using converter::Activation;
+  Mix mix(11);
+  const auto with_layers = [&](const char* name, std::vector<uint32_t> outputs) {
+    auto task = testing_util::random_task(mix.base, testing_util::PetKind::kNone, converter::HeadType::kEmbedding, name, 3);
+    uint64_t in = kShape.hidden;
+    for (const uint32_t out : outputs) {
+      task.head.layers.push_back({{out, in, std::vector<float>(out * in, 0.1F)}, std::vector<float>(out), Activation::kNone});
+      in = out;
+    }
+    return task;
+  };
+  const testing_util::TemporaryFile file("cuda_wide.pets"), delta("cuda_wide_delta.pets");
+  testing_util::write_random_bundle(file.path(), mix.base, {with_layers("first", {200})});
+  testing_util::write_random_delta(delta.path(), mix.base, {with_layers("wide", {100, 2}), with_layers("narrow", {64, 2})});
+  const auto session = session_of(file.path(), Backend::kCuda);
+  ASSERT_NE(session, nullptr);
+  ASSERT_TRUE(session->model().add_tasks(delta.c_str()));
+  auto queries = mix.queries(3, 6);
+  queries[0].task = "wide";
+  queries[1].task = "narrow";
+  queries[2].task = "first";
+  EXPECT_TRUE(session->run(queries, [&](size_t index, const Answer& answer) {
+    if (index != 0) {
+      EXPECT_TRUE(answer.status) << answer.status.c_str();
+      return;
+    }
+    EXPECT_EQ(
+        answer.status.message(),
+        "task 'wide' was added after this session was made and its head has a layer of 100 outputs, planned are 64: make a new session");
+  }));
 }
 
 TEST(CudaBackendShape, IsRefusedWhereTilesDoNotFit) {

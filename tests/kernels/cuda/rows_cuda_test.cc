@@ -43,28 +43,5 @@ TYPED_TEST(RowsCuda, GatherRows) {
   }
 }
 
-TYPED_TEST(RowsCuda, GatherStrips) {
-  using T = TypeParam;
-  for (const uint32_t width : {8U, 64U, 136U}) {
-    for (const uint32_t count : {0U, 1U, 16U, 39U}) {
-      const uint64_t seed = std::random_device()();
-      SCOPED_TRACE(::testing::Message() << "width " << width << " count " << count << " seed " << seed);
-      const auto gathered = this->random_case(seed, width, count);
-      const uint32_t strip_count = (count + kStripRows - 1) / kStripRows;
-      const DeviceArray<T> from(gathered.table);
-      const DeviceArray<float> strips(std::vector<float>(size_t{strip_count} * width * kStripRows, -77));
-      const DeviceArray<uint32_t> rows(gathered.rows);
-      gather_strips(Stream{}, from.data(), rows.data(), count, width, strips.data());
-      const std::vector<float> found = strips.read();
-      for (uint32_t row = 0; row < strip_count * kStripRows; ++row) {
-        for (uint32_t f = 0; f < width; ++f) {
-          const float expected = row < count ? as_float(gathered.table[gathered.rows[row] * width + f]) : 0;
-          EXPECT_EQ(found[(row / kStripRows * width + f) * kStripRows + row % kStripRows], expected) << "row " << row << " feature " << f;
-        }
-      }
-    }
-  }
-}
-
 }  // namespace
 }  // namespace pets::kernels::cuda

@@ -1,0 +1,98 @@
+#include "kernels/head/head_layer_cuda.h"
+
+#include "kernels/activation/activation_cuda.h"
+#include "kernels/cuda/row_tile.h"
+
+namespace pets::kernels::cuda {
+namespace {
+
+// Most heads have 2 to 9 outputs, fewer than a tile's 16: the warps share the inputs, so that all have work, and add their sums in the
+// order of the warps. Wide layers get more blocks.
+constexpr unsigned kWarps = 4;  // one a scheduler of an SM
+constexpr unsigned kThreads = kWarps * kWarpSize;
+constexpr unsigned kOutputTiles = 4;                   // that a warp sums at once: 32 registers of sums
+constexpr unsigned kOutputs = kOutputTiles * kTile;    // of a block at once
+constexpr unsigned kPartialStride = kOutputs + 4;      // floats: rows begin in different banks, 16-byte aligned
+constexpr unsigned kPartial = kTile * kPartialStride;  // floats of a warp's sums
+constexpr unsigned kPartialBytes = kWarps * kPartial * sizeof(float);
+constexpr unsigned kSharedBytes = kInputBytes < kPartialBytes ? kPartialBytes : kInputBytes;  // never both at once
+constexpr unsigned kMostGroups = 64;  // blocks of a tile: what a launch's grid is bounded by
+static_assert(kThreads * kVectorSize == kTile * kOutputs);
+static_assert(kPartial * sizeof(float) % 32 == 0);
+
+template <class T>
+__global__ void __launch_bounds__(kThreads) head_layer_kernel(HeadLayer<T> call) {
+  if (blockIdx.x >= *call.rows.tiles.count) return;
+  const HeadTile tile = call.rows.tiles.tiles[blockIdx.x];
+  const TaskHead& head = call.rows.heads[tile.input.slot];
+  const unsigned layers = head.layers;
+  if (call.layer >= layers || blockIdx.y * kOutputs >= head.layer[call.layer].out) return;
+  const TaskHeadLayer& layer = head.layer[call.layer];
+  const unsigned in = layer.in, rows = tile.input.rows, warp = threadIdx.x / kWarpSize;
+  constexpr unsigned kChunk = kChunkBytes / sizeof(T), kInputStride = kChunk + Vector<T>::kValues;
+  // Between layers a tile's rows lie as close as they are wide.
+  const size_t inner_begin = static_cast<size_t>(tile.head_row) * call.inner_stride;
+  const T* const x = call.layer == 0 ? call.rows.input_of(tile, head) : call.inner_in + inner_begin;
+  T* const inputs = shared_memory<T>();
+  float* const partial = shared_memory<float>();
+
+  for (unsigned first = blockIdx.y * kOutputs; first < layer.out; first += gridDim.y * kOutputs) {
+    const unsigned outputs = layer.out - first < kOutputs ? layer.out - first : kOutputs;
+    const T* const weight = static_cast<const T*>(layer.weight) + static_cast<size_t>(first) * in;
+    WarpTile<T> sums[kOutputTiles];
+    for (unsigned chunk = 0; chunk < in; chunk += kChunk) {
+      const unsigned count = in - chunk < kChunk ? in - chunk : kChunk;
+      __syncthreads();
+      stage_inputs<kThreads>(x, in, rows, chunk, inputs);
+      __syncthreads();
+      for (unsigned k = warp * kTile; k < count; k += kWarps * kTile) {
+#pragma unroll
+        for (unsigned i = 0; i < kOutputTiles; ++i) {
+          if (i * kTile < outputs) sums[i].multiply_add(inputs + k, kInputStride, weight + i * kTile * in + chunk + k, in);
+        }
+      }
+    }
+    __syncthreads();
+#pragma unroll
+    for (unsigned i = 0; i < kOutputTiles; ++i) {
+      if (i * kTile < outputs) sums[i].store(partial + warp * kPartial + i * kTile, kPartialStride);
+    }
+    __syncthreads();
+
+    const unsigned row = threadIdx.x / (kOutputs / kVectorSize), column = threadIdx.x % (kOutputs / kVectorSize) * kVectorSize;
+    if (row >= rows || column >= outputs) continue;  // to the next barrier, which all threads reach
+    const float* const parts = partial + row * kPartialStride + column;
+    Vector8 y = load_vector(parts);
+#pragma unroll
+    for (unsigned i = 1; i < kWarps; ++i) y = y + load_vector(parts + i * kPartial);
+    y = y + load_or(layer.bias, first + column, 0);
+    activate(layer.activation, y);
+    if (call.layer + 1 < layers) {
+      store_vector(call.inner_out + inner_begin + static_cast<size_t>(row) * layer.out + first + column, y);
+      continue;
+    }
+    const LogitPlace place = call.rows.places[tile.head_row + row];
+    float* const logits = call.rows.logits + place.begin;
+#pragma unroll
+    for (unsigned i = 0; i < kVectorSize; ++i) {
+      const unsigned output = first + column + i;
+      if (output < head.outputs) logits[static_cast<size_t>(output) * place.stride] = y[i];
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+void head_layer(Stream stream, const HeadLayer<T>& call) {
+  if (call.rows.tiles.most == 0) return;
+  const unsigned groups = (call.most_out + kOutputs - 1) / kOutputs;
+  const dim3 grid(call.rows.tiles.most, groups < 1 ? 1 : groups < kMostGroups ? groups : kMostGroups);
+  launch(stream, head_layer_kernel<T>, grid, dim3(kThreads), kSharedBytes, call);
+}
+
+template void head_layer(Stream, const HeadLayer<float>&);
+template void head_layer(Stream, const HeadLayer<Half>&);
+template void head_layer(Stream, const HeadLayer<BFloat16>&);
+
+}  // namespace pets::kernels::cuda

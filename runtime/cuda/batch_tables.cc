@@ -10,15 +10,20 @@ namespace {
 using engine::Sequence;
 using kernels::cuda::kQueryRows;
 
-void fill_rows(std::span<const Sequence> sequences, const uint16_t* slots, const uint32_t* families, RowTables& rows) {
+void fill_rows(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* families, RowTables& rows) {
+  const auto sequences = batch.sequences();
   std::fill_n(rows.tile_count, kTileFamilies, 0U);
-  for (size_t s = 0; s < sequences.size();) {
-    // The rows of neighbouring sequences of one task are one range.
-    const uint32_t first = sequences[s].first_row;
+  for (uint32_t s = 0; s < sequences.size();) {
+    // The rows of neighbouring sequences of one task are one range; those of another sequence that some of them share are in its own.
     const uint16_t slot = slots[s];
     const uint32_t family_bits = families[s];
-    uint32_t end = first;
-    for (; s < sequences.size() && slots[s] == slot; ++s) end = sequences[s].first_row + sequences[s].rows;
+    uint32_t first = batch.rows(), end = 0;
+    for (; s < sequences.size() && slots[s] == slot; ++s) {
+      if (!batch.owns_rows(s)) continue;
+      first = std::min(first, sequences[s].first_row);
+      end = sequences[s].first_row + sequences[s].rows;
+    }
+    if (end <= first) continue;
     std::fill(rows.slots + first, rows.slots + end, slot);
     for (uint32_t family = 0; family < kTileFamilies; ++family) {
       if ((family_bits >> family & 1) == 0) continue;
@@ -66,8 +71,8 @@ void RowTables::lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries) {
 
 void HeadTables::lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries) {
   pooled = arena.array<PooledRow>(queries);
-  tiles = arena.array<HeadTile>(most_tiles(rows, queries, kTileRows));
-  places = arena.array<LogitPlace>(rows);
+  tiles = arena.array<HeadTile>(most_tiles(rows + queries, queries, kTileRows));
+  places = arena.array<LogitPlace>(size_t{rows} + queries);
   count = arena.array<uint32_t>(2);
 }
 
@@ -98,23 +103,27 @@ uint32_t tile_families(const engine::TaskWeights& task, uint32_t layers) {
 void fill_all(const engine::PackedBatch& batch, const tokenizer::Token* tokens, const uint16_t* slots, const uint32_t* families,
               BatchTables& tables) {
   tables.attention_count[0] = 0;
-  for (const Sequence& sequence : batch.sequences()) {
+  for (uint32_t s = 0; s < batch.sequences().size(); ++s) {
+    if (!batch.owns_rows(s)) continue;
+    const Sequence& sequence = batch.sequences()[s];
     for (uint32_t r = 0; r < sequence.rows; ++r) {
       const tokenizer::Token& token = tokens[sequence.token_begin + r];
       tables.tokens[sequence.first_row + r] = {static_cast<uint32_t>(token.id), static_cast<uint16_t>(r), token.segment};
     }
     add_attention(sequence, sequence.rows, tables.attention_tiles, tables.attention_count[0]);
   }
-  fill_rows(batch.sequences(), slots, families, tables.all);
+  fill_rows(batch, slots, families, tables.all);
 }
 
 void fill_read(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* families, BatchTables& tables) {
   tables.attention_count[1] = 0;
-  for (const Sequence& sequence : batch.sequences()) {
+  for (uint32_t s = 0; s < batch.sequences().size(); ++s) {
+    if (!batch.owns_rows(s)) continue;
+    const Sequence& sequence = batch.sequences()[s];
     for (uint32_t r = 0; r < sequence.rows; ++r) tables.read_rows[sequence.first_row + r] = sequence.first_key + r;
     add_attention(sequence, sequence.rows, tables.read_attention_tiles, tables.attention_count[1]);
   }
-  fill_rows(batch.sequences(), slots, families, tables.read);
+  fill_rows(batch, slots, families, tables.read);
 }
 
 HeadBounds fill_heads(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* logit_begin, HeadTables& tables) {
@@ -130,7 +139,11 @@ HeadBounds fill_heads(const engine::PackedBatch& batch, const uint16_t* slots, c
     uint32_t& own = by_pooler(sequences[s]) ? pooler : pooled;
     const uint32_t first_input = head.reads_tokens() ? sequences[s].first_row : own, first_row = row;
     const uint16_t slot = slots[s];
-    for (; s < sequences.size() && slots[s] == slot; ++s) add_head_rows(sequences[s], logit_begin[s], tables, own, row);
+    uint32_t next_row = sequences[s].first_row;  // where tokens' heads go on: shared rows may lie elsewhere
+    for (; s < sequences.size() && slots[s] == slot && (!head.reads_tokens() || sequences[s].first_row == next_row); ++s) {
+      add_head_rows(sequences[s], logit_begin[s], tables, own, row);
+      next_row += sequences[s].rows;
+    }
     for (uint32_t tile = first_row; tile < row; tile += kTileRows) {
       const auto rows = static_cast<uint16_t>(std::min(kTileRows, row - tile));
       tables.tiles[bounds.tiles++] = {{first_input + (tile - first_row), rows, slot}, tile};

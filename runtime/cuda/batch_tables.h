@@ -39,11 +39,12 @@ struct RowTables {
   void lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries);
 };
 
-/// What the kernels of heads read. A head row is a pooled sequence or a token that a head answers for.
+/// What the kernels of heads read. A head row is a pooled sequence or a token that a head answers for: of a token that several heads
+/// answer for, one each.
 struct HeadTables {
   PooledRow* pooled = nullptr;   ///< [queries]: first those that the base's pooler takes
   HeadTile* tiles = nullptr;     ///< of all tasks
-  LogitPlace* places = nullptr;  ///< [rows]: of each head row
+  LogitPlace* places = nullptr;  ///< [rows + queries]: of each head row
   uint32_t* count = nullptr;     ///< [2]: of pooled and of tiles
 
   void lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries);

@@ -100,7 +100,6 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
   const ProfilerRange range("pets: tasks to the device");
   tasks_.begin_batch();
   if (!capacity_.device_graphs) presence_.clear();
-  bool more = false;
   const auto sequences = batch.sequences();
   for (size_t s = 0; s < sequences.size(); ++s) {
     if (s != 0 && sequences[s].task == sequences[s - 1].task) {
@@ -111,16 +110,15 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
     PETS_RETURN_IF_ERROR(heads_.check(*sequences[s].task));
     PETS_ASSIGN_OR_RETURN(slots_[s], tasks_.bring(*sequences[s].task, *queue_));
     families_[s] = tile_families(sequences[s].task->weights, base_.layers);
-    more |= presence_.include(sequences[s].task->weights);
+    if (presence_.include(sequences[s].task->weights)) graphs_.clear();
   }
-  if (more) graphs_.clear();
   return {};
 }
 
 template <class T>
 LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) {
   fill_all(batch, tokens, slots_.data(), families_.data(), host_);
-  if (streams_) streams_->plan(batch.sequences(), slots_.data(), host_);
+  if (streams_) streams_->plan(batch, slots_.data(), host_);
   LaunchExtents extents;
   extents.rows = batch.rows();
   extents.queries = static_cast<uint32_t>(batch.sequences().size());
@@ -145,8 +143,7 @@ void CudaEncoder<T>::widen(LaunchExtents& extents) {
   widest_heads_.finished = widest_heads_.finished || heads.finished;
   heads.pooled = bucket_rows(heads.pooled, capacity_.queries);
   heads.pooler = widest_heads_.pooler == 0 ? 0 : heads.pooled;
-  const uint32_t rows = extents.read_rows != 0 ? extents.read_rows : extents.rows;
-  heads.tiles = most_tiles(rows, std::min(capacity_.queries, tasks_.slots()), kTileRows);
+  heads.tiles = bucket_rows(heads.tiles, most_tiles(capacity_.tokens + capacity_.queries, capacity_.queries, kTileRows));
   heads.layers = widest_heads_.layers;
   heads.outputs = widest_heads_.outputs;
   heads.finished = widest_heads_.finished;

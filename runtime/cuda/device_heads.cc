@@ -16,7 +16,7 @@ void DeviceHeads<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& ba
   inner_stride_ = padded(capacity.device_head_inner);
   pooled_ = arena.array<T>(size_t{capacity.queries} * hidden_);
   pooler_ = arena.array<T>(size_t{capacity.queries} * hidden_);
-  for (T*& inner : inner_) inner = arena.array<T>(size_t{capacity.tokens} * inner_stride_);
+  for (T*& inner : inner_) inner = arena.array<T>((size_t{capacity.tokens} + capacity.queries) * inner_stride_);
   logits_ = arena.array<float>(engine::logit_capacity(capacity));
   no_operators_ = arena.array<kernels::cuda::TaskLinear>(1);
   no_slots_ = arena.array<uint16_t>(capacity.queries);

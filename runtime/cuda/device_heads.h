@@ -37,7 +37,7 @@ class DeviceHeads {
   uint32_t hidden_ = 0, inner_stride_ = 0;
   T* pooled_ = nullptr;  // [queries][hidden]
   T* pooler_ = nullptr;  // the same after the base's pooler
-  T* inner_[2] = {};     // [tokens][inner_stride]: between layers, by turns
+  T* inner_[2] = {};     // [tokens + queries][inner_stride]: between layers, by turns
   float* logits_ = nullptr;
   // The base's pooler is no site: no task has operators there.
   kernels::cuda::TaskLinear* no_operators_ = nullptr;  // one

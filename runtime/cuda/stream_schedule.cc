@@ -8,15 +8,16 @@ StreamSchedule::StreamSchedule(uint32_t streams, uint32_t slots, uint32_t querie
   work_.reserve(queries);
 }
 
-void StreamSchedule::plan(std::span<const engine::Sequence> sequences, const uint16_t* slots, const BatchTables& host) {
+void StreamSchedule::plan(const engine::PackedBatch& batch, const uint16_t* slots, const BatchTables& host) {
+  const auto sequences = batch.sequences();
   host_ = &host;
   work_.clear();
-  for (size_t s = 0; s < sequences.size(); ++s) {
+  for (uint32_t s = 0; s < sequences.size(); ++s) {
     if (s == 0 || slots[s] != slots[s - 1]) {
       work_.push_back({0, slots[s]});
       tasks_[slots[s]].weights = &sequences[s].task->weights;
     }
-    work_.back().rows += sequences[s].rows;
+    if (batch.owns_rows(s)) work_.back().rows += sequences[s].rows;
   }
   std::sort(work_.begin(), work_.end(), [](const Work& a, const Work& b) { return a.rows != b.rows ? a.rows > b.rows : a.slot < b.slot; });
   std::fill(load_.begin(), load_.end(), uint64_t{0});

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "runtime/cuda/batch_tables.h"
@@ -22,8 +21,8 @@ class StreamSchedule {
 
   /// Tasks of up to `slots` slots on 1 to kMostStreams streams. Allocates; nothing below does.
   StreamSchedule(uint32_t streams, uint32_t slots, uint32_t queries);
-  /// `slots`: of each sequence, which are grouped by task. `host`: the batch's tables on the host.
-  void plan(std::span<const engine::Sequence> sequences, const uint16_t* slots, const BatchTables& host);
+  /// Of a grouped batch. `slots`: of each sequence. `host`: the batch's tables on the host.
+  void plan(const engine::PackedBatch& batch, const uint16_t* slots, const BatchTables& host);
 
   uint32_t streams() const { return static_cast<uint32_t>(load_.size()); }
   const Task& task(uint16_t slot) const { return tasks_[slot]; }

@@ -70,6 +70,9 @@ class PackedBatch {
   void clear();
   /// Whether no layer has more than `tokens` rows, and heads do not answer for more tokens, when `sequence` is appended.
   bool fits(const Sequence& sequence, uint32_t tokens) const;
+  /// For an engine that cannot fork: the leader of the sequences before that have the tokens and rows of `sequence`, which follows another
+  /// one, and never fork, where its own never does; else kItself.
+  uint32_t leader_without_forks(const Sequence& sequence) const;
   /// Appends a sequence in input order, its rows, tokens and leader known; the caller has made sure that it fits.
   void append(Sequence sequence);
   /// The first place of the token buffer that no sequence uses.

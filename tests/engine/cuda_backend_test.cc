@@ -149,7 +149,44 @@ TEST(CudaTasks, QueriesOnOneTextAreAnsweredAsThoseWithCopiesOfIt) {
   }
   const Logits copies = run_all(*cuda, queries);
   for (size_t i = 0; i < queries.size(); ++i) queries[i].ids = mix.ids[i / 11 * 11];
-  EXPECT_EQ(run_all(*cuda, queries), copies);
+  EXPECT_LE(largest_error(queries, run_all(*cuda, queries), copies), 1e-5);  // products of fewer rows may sum in another order
+}
+
+TEST(CudaTasks, HeadsOnOneTextShareItsRows) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Mix mix(seed);
+  mix.tasks.clear();
+  constexpr uint32_t kHeads = 6, kTokens = 30;
+  for (uint32_t i = 0; i < 2 * kHeads; ++i) {
+    mix.tasks.push_back(testing_util::random_task(mix.base, testing_util::PetKind::kNone, static_cast<converter::HeadType>(i % kHeads + 1),
+                                                  "head " + std::to_string(i), mix.random()));
+    mix.tasks.back().operators.clear();
+  }
+  mix.tasks.push_back(testing_util::random_task(mix.base, testing_util::PetKind::kLoraAll, converter::HeadType::kRegression, "lora", 1));
+  const testing_util::TemporaryFile file("cuda_heads_share.pets");
+  testing_util::write_random_bundle(file.path(), mix.base, mix.tasks);
+  SessionOptions options;
+  // Two texts and a copy of each for the task that shares nothing; more than all tokens that heads answer for.
+  options.max_batch_tokens = 2 * 4 * kTokens;
+  const auto cuda = session_of(file.path(), Backend::kCuda, options), cpu = session_of(file.path(), Backend::kCpu, options);
+  ASSERT_TRUE(cuda != nullptr && cpu != nullptr);
+  auto queries = mix.queries(2 * mix.tasks.size(), 1);  // every task twice, in any order
+  std::sort(queries.begin(), queries.end(), [](const Query& a, const Query& b) { return a.task < b.task; });
+  for (auto& ids : mix.ids) {
+    ids.resize(kTokens);
+    for (int32_t& id : ids) id = static_cast<int32_t>(mix.random() % kShape.vocabulary);
+  }
+  std::vector<Query> by_text;
+  for (size_t text = 0; text < 2; ++text) {
+    for (size_t task = 0; task < mix.tasks.size(); ++task) {
+      by_text.push_back(queries[2 * task + text]);
+      by_text.back().ids = mix.ids[text];
+    }
+  }
+  const Logits expected = run_all(*cpu, by_text);
+  for (int time = 0; time < 3; ++time) EXPECT_LE(largest_error(by_text, run_all(*cuda, by_text), expected), 1e-5);
+  EXPECT_EQ(cuda->device_counters().batches, 3U) << "a batch a run: copies would not fit";
 }
 
 TEST(CudaServer, AnswersAsASessionDoes) {
@@ -200,16 +237,17 @@ TEST(CudaTasks, LeaveAndComeBackWithinTheirBytes) {
   const auto few = session_of(file.path(), Backend::kCuda, options);
   ASSERT_TRUE(all != nullptr && few != nullptr);
   const Logits expected = run_all(*all, queries);
-  EXPECT_EQ(run_all(*few, queries), expected);
-  EXPECT_EQ(run_all(*few, queries), expected);
-  options.device_task_bytes = 10 << 10;  // some heads fit, no adapter does
+  EXPECT_LE(largest_error(queries, run_all(*few, queries), expected), 1e-5);  // smaller batches may sum in another order
+  EXPECT_LE(largest_error(queries, run_all(*few, queries), expected), 1e-5);  // smaller batches may sum in another order
+  options.device_task_bytes = 10 << 10;                                       // some heads fit, no adapter does
   const auto none = session_of(file.path(), Backend::kCuda, options);
   ASSERT_TRUE(none != nullptr);
   size_t failed = 0, answered = 0;
   EXPECT_TRUE(none->run(queries, [&](size_t index, const Answer& answer) {
     if (answer.status) {
       ++answered;
-      EXPECT_TRUE(std::equal(answer.logits.begin(), answer.logits.end(), expected[index].begin(), expected[index].end()));
+      const std::vector<Query> alone{queries[index]};
+      EXPECT_LE(largest_error(alone, {Logits::value_type(answer.logits.begin(), answer.logits.end())}, {expected[index]}), 1e-4);
     } else {
       ++failed;
       EXPECT_NE(answer.status.message().find("does not fit"), std::string_view::npos) << answer.status.c_str();

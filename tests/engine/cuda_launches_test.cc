@@ -94,6 +94,44 @@ TEST_F(CudaLaunches, ATaskWithSomethingNewMakesNewGraphs) {
   EXPECT_GT(graphs->device_counters().captures, 1U);
 }
 
+TEST_F(CudaLaunches, ATaskThatCameWithOneThatDoesNotFitMakesNewGraphsToo) {
+  std::vector<converter::PetTask> tasks;
+  testing_util::PetOptions large;
+  large.bottleneck = 256;
+  tasks.push_back(testing_util::random_task(mix_.base, testing_util::PetKind::kNone, converter::HeadType::kRegression, "a", 1));
+  tasks.push_back(testing_util::random_task(mix_.base, testing_util::PetKind::kLoraQueryValue, converter::HeadType::kRegression, "b", 2));
+  tasks.push_back(testing_util::random_task(mix_.base, testing_util::PetKind::kHoulsby, converter::HeadType::kRegression, "c", 3, large));
+  testing_util::write_random_bundle(file_.path(), mix_.base, tasks);
+  SessionOptions options;
+  options.device_task_bytes = 100 << 10;
+  const auto graphs = session(options);
+  options.device_graphs = false;
+  const auto launches = session(options);
+  ASSERT_TRUE(graphs != nullptr && launches != nullptr);
+  const std::vector<int32_t> ids(5, 7);
+  const auto query = [&](const char* task) {
+    Query made;
+    made.task = task;
+    made.ids = ids;
+    made.has_ids = true;
+    return made;
+  };
+  const std::vector<Query> first{query("a"), query("a")}, then{query("b"), query("c")};
+  for (int time = 0; time < 3; ++time) run_all(*graphs, first);
+  EXPECT_EQ(graphs->device_counters().captures, 1U);
+  const auto answers = [&](Session& session) {
+    std::vector<float> logits;
+    EXPECT_TRUE(session.run(then, [&](size_t index, const Answer& answer) {
+      EXPECT_EQ(answer.status.is_ok(), index == 0) << answer.status.c_str();
+      logits.insert(logits.end(), answer.logits.begin(), answer.logits.end());
+    }));
+    return logits;
+  };
+  const auto expected = answers(*launches);
+  ASSERT_EQ(expected.size(), 1U);
+  for (int time = 0; time < 3; ++time) EXPECT_NEAR(answers(*graphs)[0], expected[0], kReordered * std::abs(expected[0]));
+}
+
 TEST_F(CudaLaunches, OneQueryToAFullBatch) {
   SessionOptions options;
   options.max_batch_tokens = 150;  // no bucket's size
@@ -168,20 +206,33 @@ TEST(GraphCache, ForgetsWhatWasNotUsedForLongest) {
 TEST(StreamSchedule, GivesTheLongestTasksTheEmptiestStreams) {
   std::vector<engine::Task> tasks(4);
   const uint32_t rows[] = {4, 7, 5, 3};
-  std::vector<engine::Sequence> sequences;
+  memory::Arena counting;
+  engine::PackedBatch batch;
+  batch.lay_out(counting, 64, 8);
+  const auto block = memory::Block::allocate(counting.used());
+  ASSERT_TRUE(block);
+  memory::Arena arena(block->data(), block->size());
+  batch.lay_out(arena, 64, 8);
+  batch.clear();
   std::vector<uint16_t> slots;
+  uint32_t tokens = 0;
   for (uint16_t i = 0; i < 4; ++i) {
     for (uint32_t part = 0; part < 2; ++part) {  // two sequences a task
       engine::Sequence sequence;
+      sequence.query = static_cast<uint32_t>(slots.size());
       sequence.task = &tasks[i];
-      sequence.rows = part == 0 ? 1 : rows[i] - 1;
-      sequences.push_back(sequence);
+      sequence.rows = sequence.tokens = part == 0 ? 1 : rows[i] - 1;
+      sequence.token_begin = tokens;
+      tokens += sequence.rows;
+      batch.append(sequence);
       slots.push_back(static_cast<uint16_t>(5 - i));
     }
   }
+  batch.group();
+  for (size_t s = 0; s < slots.size(); ++s) ASSERT_EQ(batch.sequences()[s].task, &tasks[s / 2]) << "in order of their ids";
   cuda::StreamSchedule schedule(2, 6, 8);
   const cuda::BatchTables tables;
-  schedule.plan(sequences, slots.data(), tables);
+  schedule.plan(batch, slots.data(), tables);
   const auto stream = [&](uint16_t task) { return schedule.task(static_cast<uint16_t>(5 - task)).stream; };
   EXPECT_NE(stream(1), stream(2));  // 7 | 5, then 4 to the 5, then 3 to the 7
   EXPECT_EQ(stream(0), stream(2));

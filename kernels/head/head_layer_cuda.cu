@@ -16,12 +16,15 @@ constexpr unsigned kPartialStride = kOutputs + 4;      // floats: rows begin in 
 constexpr unsigned kPartial = kTile * kPartialStride;  // floats of a warp's sums
 constexpr unsigned kPartialBytes = kWarps * kPartial * sizeof(float);
 constexpr unsigned kSharedBytes = kInputBytes < kPartialBytes ? kPartialBytes : kInputBytes;  // never both at once
+// Of a multiprocessor, that registers must allow: few, since a launch has few blocks and a lane should have many loads of weights in
+// flight. With no number, float spills on sm_110.
+constexpr unsigned kBlocks = 4;
 constexpr unsigned kMostGroups = 64;  // blocks of a tile: what a launch's grid is bounded by
 static_assert(kThreads * kVectorSize == kTile * kOutputs);
 static_assert(kPartial * sizeof(float) % 32 == 0);
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) head_layer_kernel(HeadLayer<T> call) {
+__global__ void __launch_bounds__(kThreads, kBlocks) head_layer_kernel(HeadLayer<T> call) {
   if (blockIdx.x >= *call.rows.tiles.count) return;
   const HeadTile tile = call.rows.tiles.tiles[blockIdx.x];
   const TaskHead& head = call.rows.heads[tile.input.slot];

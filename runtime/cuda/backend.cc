@@ -1,11 +1,13 @@
 // The CUDA backend as the engine sees it.
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "runtime/cuda/base_tables.h"
 #include "runtime/cuda/cuda_encoder.h"
 #include "runtime/cuda/device.h"
-#include "runtime/cuda/shape.h"
+#include "runtime/cuda/limits.h"
+#include "runtime/cuda/weight_ladder.h"
 #include "runtime/engine/device_encoder.h"
 #include "runtime/platform/check.h"
 
@@ -19,6 +21,8 @@ class CudaBase final : public engine::DeviceBase {
       : base_(base), device_(device), tables_(std::move(tables)) {}
   std::string_view device_name() const noexcept override { return device_.name; }
   uint64_t device_bytes() const noexcept override { return tables_.bytes(); }
+  WeightMemory weight_memory() const noexcept override { return tables_.mapping().memory(); }
+  std::string_view weight_memory_reason() const noexcept override { return tables_.mapping().reason(); }
   uint64_t task_bytes(const engine::TaskWeights& task) const noexcept override { return task_image_bytes<T>(base_, task); }
   Result<std::unique_ptr<engine::DeviceEncoder>> make_encoder(const engine::EncoderCapacity& capacity) const noexcept override {
     return CudaEncoder<T>::create(base_, tables_, capacity);
@@ -31,24 +35,9 @@ class CudaBase final : public engine::DeviceBase {
 };
 
 template <class T>
-Result<std::shared_ptr<const engine::DeviceBase>> open_base(const engine::BaseWeights& base, const DeviceInfo& device) {
-  PETS_ASSIGN_OR_RETURN(BaseTables<T> tables, BaseTables<T>::upload(base));
+Result<std::shared_ptr<const engine::DeviceBase>> open_base(const engine::BaseWeights& base, const DeviceInfo& device, WeightMapping mapping) {
+  PETS_ASSIGN_OR_RETURN(BaseTables<T> tables, BaseTables<T>::create(base, std::move(mapping)));
   return std::shared_ptr<const engine::DeviceBase>(std::make_shared<CudaBase<T>>(base, device, std::move(tables)));
-}
-
-/// What the kernels' tiles ask of a base.
-Status check_shape(const engine::BaseWeights& base) {
-  const auto refuse = [](const char* what, uint32_t multiple, uint32_t most, uint32_t found) {
-    return Status::error(ErrorCode::kUnsupported,
-                         "backend cuda: %s: expected a multiple of %u, at most %u, found %u; the cpu backend takes it", what, multiple,
-                         most, found);
-  };
-  constexpr uint32_t kMostHidden = 1024, kMostIntermediate = 4096, kMostHead = 128, kMultiple = kFeatureMultiple, kHeadMultiple = 16;
-  if (base.hidden % kMultiple != 0 || base.hidden > kMostHidden) return refuse("hidden size", kMultiple, kMostHidden, base.hidden);
-  if (base.intermediate > kMostIntermediate) return refuse("intermediate size", 1, kMostIntermediate, base.intermediate);
-  if (base.head_size % kHeadMultiple != 0 || base.head_size > kMostHead)
-    return refuse("head size", kHeadMultiple, kMostHead, base.head_size);
-  return {};
 }
 
 }  // namespace
@@ -56,17 +45,19 @@ Status check_shape(const engine::BaseWeights& base) {
 
 namespace pets::engine {
 
-Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base) noexcept {
+Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base, WeightMemory memory) noexcept {
   try {
     PETS_ASSIGN_OR_RETURN(const cuda::DeviceInfo device, cuda::probe_device());
-    PETS_RETURN_IF_ERROR(cuda::check_shape(base));
+    PETS_RETURN_IF_ERROR(cuda::check_sizes(base.hidden, base.heads, base.intermediate));
+    PETS_ASSIGN_OR_RETURN(const cuda::HostAccess access, cuda::probe_host_access());
+    PETS_ASSIGN_OR_RETURN(cuda::WeightMapping mapping, cuda::WeightMapping::open(base, memory, access));
     switch (base.linear_type) {
       case kernels::WeightType::kFloat32:
-        return cuda::open_base<float>(base, device);
+        return cuda::open_base<float>(base, device, std::move(mapping));
       case kernels::WeightType::kBFloat16:
-        return cuda::open_base<cuda::BFloat16>(base, device);
+        return cuda::open_base<cuda::BFloat16>(base, device, std::move(mapping));
       default:  // int8 weights are multiplied by their scales when they are copied
-        return cuda::open_base<cuda::Half>(base, device);
+        return cuda::open_base<cuda::Half>(base, device, std::move(mapping));
     }
   } catch (const std::bad_alloc&) {
     return Status::error(ErrorCode::kResourceExhausted, "backend cuda: out of memory");

@@ -3,7 +3,7 @@
 
 namespace pets::engine {
 
-Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights&) noexcept {
+Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights&, WeightMemory) noexcept {
   return Status::error(ErrorCode::kUnsupported, "backend cuda: this build has the cpu backend only (it was made without the CUDA toolkit)");
 }
 

@@ -29,14 +29,18 @@ class DeviceBase {
  public:
   virtual ~DeviceBase() = default;
   virtual std::string_view device_name() const noexcept = 0;
+  /// Of device memory that was taken: nothing for weights that are read where the bundle lies.
   virtual uint64_t device_bytes() const noexcept = 0;
+  /// As Model's.
+  virtual WeightMemory weight_memory() const noexcept = 0;
+  virtual std::string_view weight_memory_reason() const noexcept = 0;
   /// Of device memory that a task's values take.
   virtual uint64_t task_bytes(const TaskWeights& task) const noexcept = 0;
   virtual Result<std::unique_ptr<DeviceEncoder>> make_encoder(const EncoderCapacity& capacity) const noexcept = 0;
 };
 
-/// Copies a base to the CUDA device. Fails where this build has no CUDA backend, this machine has no device that it can use, or the base
-/// does not fit. `base` must outlive the result.
-Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base) noexcept;
+/// Brings a base to the CUDA device: a copy, or what `memory` says. Fails where this build has no CUDA backend, this machine has no device
+/// that it can use or none with that memory, or the base does not fit. `base` and the bundle must outlive the result.
+Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base, WeightMemory memory) noexcept;
 
 }  // namespace pets::engine

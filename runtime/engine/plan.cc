@@ -32,9 +32,9 @@ Result<engine::SessionPlan> engine::plan_session(const char* path, const ModelOp
   SessionPlan result;
   Plan& plan = result.plan;
   plan.mapped_bytes = file->bytes().size();
-  plan.model_bytes = engine::count_tables(*file, nullptr);
+  plan.model_bytes = engine::count_tables(*file, nullptr, model.backend);
   memory::Arena counting;
-  const engine::BaseWeights base = engine::resolve_base(file->base(), counting);
+  const engine::BaseWeights base = engine::resolve_base(file->base(), counting, model.backend);
   engine::TaskLimits limits;
   include_limits(*file, base.hidden, limits);
   for (const std::string& delta_path : delta_paths) {

@@ -1,0 +1,96 @@
+// A base that was packed for a GPU answers alike wherever the GPU reads it, and as one that was packed for the CPU does.
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+
+#include "tests/engine/cuda_mix.h"
+#include "tests/testing_util/random_model.h"
+
+#include "pets/pets.h"
+
+namespace pets {
+namespace {
+
+using converter::Precision;
+using converter::Target;
+using cuda_mix::Logits;
+using cuda_mix::Mix;
+using cuda_mix::run_all;
+
+Logits answers(const std::string& path, const std::vector<Query>& queries, const ModelOptions& options) {
+  auto model = Model::load(path.c_str(), options);
+  EXPECT_TRUE(model) << model.status().c_str();
+  if (!model) return {};
+  auto session = Session::create(*model);
+  EXPECT_TRUE(session) << session.status().c_str();
+  return session ? run_all(**session, queries) : Logits();
+}
+
+class CudaWeightMemory : public testing::TestWithParam<Precision> {};
+
+TEST_P(CudaWeightMemory, EveryStepThatTheDeviceHasAnswersAsTheCopyDoes) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Mix mix(seed);
+  const testing_util::TemporaryFile for_cuda("packed_for_cuda.pets"), for_cpu("packed_for_cpu.pets");
+  testing_util::write_random_bundle(for_cuda.path(), mix.base, mix.tasks, GetParam(), Target::kCuda);
+  testing_util::write_random_bundle(for_cpu.path(), mix.base, mix.tasks, GetParam());
+  const auto queries = mix.queries(3 * mix.tasks.size(), 10);
+  ModelOptions options;
+  options.backend = Backend::kCuda;
+  const Logits expected = answers(for_cpu.path(), queries, options);
+  for (const bool copied_file : {false, true}) {
+    options.copy = copied_file;
+    for (const WeightMemory memory :
+         {WeightMemory::kAuto, WeightMemory::kCopy, WeightMemory::kHostPageTables, WeightMemory::kRegistered}) {
+      SCOPED_TRACE(weight_memory_name(memory));
+      options.weight_memory = memory;
+      const auto model = Model::load(for_cuda.c_str(), options);
+      if (!model) {  // a device that has not got it says so
+        EXPECT_NE(model.status().message().find("weight memory '" + std::string(weight_memory_name(memory)) + "'"), std::string_view::npos)
+            << model.status().c_str();
+        EXPECT_TRUE(memory == WeightMemory::kHostPageTables || memory == WeightMemory::kRegistered);
+        continue;
+      }
+      const WeightMemory taken = (*model)->weight_memory();
+      if (memory == WeightMemory::kAuto) {
+        EXPECT_NE(taken, WeightMemory::kAuto);
+        std::printf("auto: %s (%s)\n", std::string(weight_memory_name(taken)).c_str(),
+                    std::string((*model)->weight_memory_reason()).c_str());
+      } else {
+        EXPECT_EQ(taken, memory);
+        EXPECT_EQ((*model)->weight_memory_reason(), "");
+      }
+      EXPECT_EQ(answers(for_cuda.path(), queries, options), expected);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryPrecisionOfAGpu, CudaWeightMemory,
+                         testing::Values(Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16),
+                         [](const auto& test) { return std::string(converter::precision_name(test.param)); });
+
+TEST(CudaWeightMemoryOfTheCpusLayout, IsACopyAndNothingElse) {
+  Mix mix(5);
+  for (const Precision precision : testing_util::kAllPrecisions) {
+    const testing_util::TemporaryFile file("cpu_layout.pets");
+    testing_util::write_random_bundle(file.path(), mix.base, {}, precision);
+    ModelOptions options;
+    options.backend = Backend::kCuda;
+    const auto model = Model::load(file.c_str(), options);
+    ASSERT_TRUE(model) << model.status().c_str();
+    EXPECT_EQ((*model)->weight_memory(), WeightMemory::kCopy);
+    EXPECT_EQ((*model)->weight_memory_reason(),
+              "host-page-tables, registered: the bundle was packed for the cpu; `pets-convert pack --target cuda` packs for this");
+    for (const WeightMemory memory : {WeightMemory::kHostPageTables, WeightMemory::kRegistered}) {
+      options.weight_memory = memory;
+      const auto refused = Model::load(file.c_str(), options);
+      ASSERT_FALSE(refused);
+      EXPECT_NE(refused.status().message().find("the bundle was packed for the cpu"), std::string_view::npos) << refused.status().c_str();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pets

@@ -126,7 +126,8 @@ Status check_layer(SegmentChecker& checker, const schema::Layer* layer, uint32_t
 Status check_embeddings(SegmentChecker& checker, const schema::Base& base, const Dimensions& d) {
   const auto name = [](SiteKind kind) { return TensorName{{kind, 0}, ".weight"}; };
   PETS_RETURN_IF_ERROR(checker.check(base.word_embeddings(), name(SiteKind::kEmbeddingsWord), base_table_spec(d.vocabulary, d.hidden)));
-  PETS_RETURN_IF_ERROR(checker.check(base.position_embeddings(), name(SiteKind::kEmbeddingsPosition), base_table_spec(d.positions, d.hidden)));
+  PETS_RETURN_IF_ERROR(
+      checker.check(base.position_embeddings(), name(SiteKind::kEmbeddingsPosition), base_table_spec(d.positions, d.hidden)));
   PETS_RETURN_IF_ERROR(
       checker.check(base.token_type_embeddings(), name(SiteKind::kEmbeddingsTokenType), base_table_spec(d.token_types, d.hidden)));
   return check_norm(checker, base.embeddings_norm(), SiteKind::kEmbeddingsNorm, 0, d.hidden);

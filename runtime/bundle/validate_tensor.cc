@@ -16,9 +16,8 @@ using schema::Layout;
 
 constexpr TensorSpec::Form kPanels32 = {DataType::kFloat32, Layout::kPanels16}, kPanelsHalf = {DataType::kFloat16, Layout::kPanels16},
                            kPanelsBFloat = {DataType::kBFloat16, Layout::kPanels16By2},
-                           kPanelsInt8 = {DataType::kInt8, Layout::kPanels16By4Bounded},
-                           kPlain32 = {DataType::kFloat32, Layout::kPlain}, kPlainHalf = {DataType::kFloat16, Layout::kPlain},
-                           kPlainBFloat = {DataType::kBFloat16, Layout::kPlain};
+                           kPanelsInt8 = {DataType::kInt8, Layout::kPanels16By4Bounded}, kPlain32 = {DataType::kFloat32, Layout::kPlain},
+                           kPlainHalf = {DataType::kFloat16, Layout::kPlain}, kPlainBFloat = {DataType::kBFloat16, Layout::kPlain};
 
 uint64_t type_size(DataType type) noexcept {
   switch (type) {

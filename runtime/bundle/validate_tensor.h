@@ -78,13 +78,13 @@ class SegmentChecker {
 };
 
 // The specs that occur again and again.
-TensorSpec vector_spec(uint64_t size);                     // float32 [size]
-TensorSpec matrix_spec(uint64_t out, uint64_t in);         // float32 [out, in] in panels
-TensorSpec pooler_spec(uint64_t hidden);                   // float32 or float16 [hidden, hidden] in panels
-TensorSpec base_matrix_spec(uint64_t out, uint64_t in);    // [out, in] in panels of every precision, or plain for a GPU
-TensorSpec table_spec(uint64_t rows, uint64_t columns);    // float32 [rows, columns], plain
+TensorSpec vector_spec(uint64_t size);                        // float32 [size]
+TensorSpec matrix_spec(uint64_t out, uint64_t in);            // float32 [out, in] in panels
+TensorSpec pooler_spec(uint64_t hidden);                      // float32 or float16 [hidden, hidden] in panels
+TensorSpec base_matrix_spec(uint64_t out, uint64_t in);       // [out, in] in panels of every precision, or plain for a GPU
+TensorSpec table_spec(uint64_t rows, uint64_t columns);       // float32 [rows, columns], plain
 TensorSpec base_table_spec(uint64_t rows, uint64_t columns);  // the same of every type that a GPU computes with
-TensorSpec index_spec(schema::DataType type, uint64_t n);  // [n] of an integer type
-TensorSpec mask_spec(uint64_t out, uint64_t in);           // bits of [out, in] in planes
+TensorSpec index_spec(schema::DataType type, uint64_t n);     // [n] of an integer type
+TensorSpec mask_spec(uint64_t out, uint64_t in);              // bits of [out, in] in planes
 
 }  // namespace pets::bundle

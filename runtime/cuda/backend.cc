@@ -35,7 +35,8 @@ class CudaBase final : public engine::DeviceBase {
 };
 
 template <class T>
-Result<std::shared_ptr<const engine::DeviceBase>> open_base(const engine::BaseWeights& base, const DeviceInfo& device, WeightMapping mapping) {
+Result<std::shared_ptr<const engine::DeviceBase>> open_base(const engine::BaseWeights& base, const DeviceInfo& device,
+                                                            WeightMapping mapping) {
   PETS_ASSIGN_OR_RETURN(BaseTables<T> tables, BaseTables<T>::create(base, std::move(mapping)));
   return std::shared_ptr<const engine::DeviceBase>(std::make_shared<CudaBase<T>>(base, device, std::move(tables)));
 }

@@ -132,9 +132,9 @@ TEST(HostileCudaTarget, TablesHaveTheTypeOfTheLinears) {
 }
 
 TEST(HostileCudaTarget, EveryLengthIsTheShapes) {
-  expect_contains(refusal(Precision::kFloat16,
-                          [](const Base& base) { set_field<uint64_t>(base.word_embeddings(), Tensor::VT_LENGTH, 120 * 32 * 4); }),
-                  {"embeddings.word.weight", "bytes"});
+  expect_contains(
+      refusal(Precision::kFloat16, [](const Base& base) { set_field<uint64_t>(base.word_embeddings(), Tensor::VT_LENGTH, 120 * 32 * 4); }),
+      {"embeddings.word.weight", "bytes"});
   expect_contains(refusal(Precision::kBFloat16,
                           [](const Base& base) {
                             const Tensor* weight = base.encoder()->Get(0)->value()->weight();

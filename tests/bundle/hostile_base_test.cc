@@ -125,7 +125,8 @@ TEST(HostileBase, LayoutsAndTypesThatThisBuildDoesNotKnowAreNamed) {
   expect_contains(tensor_refusal<uint8_t>(key_weight, Tensor::VT_DTYPE, 3),
                   {"layout 2 (panels16), this build knows layout 4 (panels16 by 2) or 1 (plain) for bfloat16"});
   const auto word = [](const Base& base) { return base.word_embeddings(); };
-  expect_contains(tensor_refusal<uint8_t>(word, Tensor::VT_DTYPE, 4), {"embeddings.word.weight", "int8", "float32 or float16 or bfloat16 here"});
+  expect_contains(tensor_refusal<uint8_t>(word, Tensor::VT_DTYPE, 4),
+                  {"embeddings.word.weight", "int8", "float32 or float16 or bfloat16 here"});
 }
 
 TEST(HostileBase, AShapeWhoseProductOverflowsIsRefused) {

@@ -182,7 +182,8 @@ TEST(HostilePrecision, ALayoutGoesWithItsTypeOnly) {
   } cases[] = {
       {Precision::kFloat32, Layout::kPanels16By4Bounded,
        "layout 6 (panels16 by 4 bounded), this build knows layout 2 (panels16) or 1 (plain) for float32"},
-      {Precision::kFloat16, Layout::kPanels16By2, "layout 4 (panels16 by 2), this build knows layout 2 (panels16) or 1 (plain) for float16"},
+      {Precision::kFloat16, Layout::kPanels16By2,
+       "layout 4 (panels16 by 2), this build knows layout 2 (panels16) or 1 (plain) for float16"},
       {Precision::kBFloat16, Layout::kPanels16, "layout 2 (panels16), this build knows layout 4 (panels16 by 2) or 1 (plain) for bfloat16"},
       {Precision::kInt8, Layout::kPanels16By2, "layout 4 (panels16 by 2), this build knows layout 6 (panels16 by 4 bounded) for int8"}};
   for (const auto& test : cases) {

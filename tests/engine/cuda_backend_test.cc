@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "tests/engine/cuda_mix.h"
 #include "tests/testing_util/random_model.h"
 
 #include "pets/pets.h"
@@ -18,80 +19,12 @@ namespace pets {
 namespace {
 
 using converter::Precision;
-using testing_util::kAllPetKinds;
-
-constexpr testing_util::ModelShape kShape{64, 2, 2, 100, 211, 96, 2};  // an intermediate size that tiles do not take
-
-/// Tasks of every kind, and queries of uneven lengths that mix them.
-struct Mix {
-  explicit Mix(uint64_t seed) : random(seed), base(testing_util::random_base(kShape, seed)) {
-    uint32_t head = 1;
-    for (const auto kind : kAllPetKinds) {
-      tasks.push_back(
-          testing_util::random_task(base, kind, static_cast<converter::HeadType>(head), testing_util::pet_kind_name(kind), random()));
-      head = head % 6 + 1;
-    }
-  }
-  std::vector<Query> queries(size_t count, uint32_t longest) {
-    ids.clear();
-    std::vector<Query> made(count);
-    for (size_t i = 0; i < count; ++i) {
-      ids.emplace_back(1 + random() % longest);
-      for (int32_t& id : ids.back()) id = static_cast<int32_t>(random() % kShape.vocabulary);
-    }
-    for (size_t i = 0; i < count; ++i) {
-      made[i].task = tasks[i % tasks.size()].name;
-      made[i].ids = ids[i];
-      made[i].has_ids = true;
-    }
-    std::shuffle(made.begin(), made.end(), random);
-    return made;
-  }
-
-  std::mt19937_64 random;
-  converter::BaseModel base;
-  std::vector<converter::PetTask> tasks;
-  std::vector<std::vector<int32_t>> ids;
-};
-
-using Logits = std::vector<std::vector<float>>;
-
-Logits run_all(Session& session, const std::vector<Query>& queries) {
-  Logits logits(queries.size());
-  EXPECT_TRUE(session.run(queries, [&](size_t index, const Answer& answer) {
-    EXPECT_TRUE(answer.status) << answer.status.c_str();
-    logits[index].assign(answer.logits.begin(), answer.logits.end());
-  }));
-  return logits;
-}
-
-std::unique_ptr<Session> session_of(const std::string& path, Backend backend, const SessionOptions& options = {}) {
-  ModelOptions model_options;
-  model_options.backend = backend;
-  auto model = Model::load(path.c_str(), model_options);
-  EXPECT_TRUE(model) << model.status().c_str();
-  if (!model) return nullptr;
-  auto session = Session::create(*model, options);
-  EXPECT_TRUE(session) << session.status().c_str();
-  return session ? std::move(session).value() : nullptr;
-}
-
-/// The root mean square of a task's differences as a part of that of its logits: of the task where it is largest. A single logit near zero
-/// does not decide, a task that is computed wrong gives about 1.
-double largest_error(const std::vector<Query>& queries, const Logits& found, const Logits& expected) {
-  std::map<std::string_view, std::pair<double, double>> squares;  // of differences, of logits
-  for (size_t q = 0; q < expected.size(); ++q) {
-    EXPECT_EQ(found[q].size(), expected[q].size());
-    auto& [difference, size] = squares[queries[q].task];
-    for (size_t i = 0; i < expected[q].size(); ++i) {
-      difference += std::pow(double{found[q][i]} - double{expected[q][i]}, 2);
-      size += std::pow(double{expected[q][i]}, 2);
-    }
-  }
-  double largest = 0;
-  for (const auto& [task, sums] : squares) largest = std::max(largest, std::sqrt(sums.first / std::max(sums.second, 1e-12)));
-  return largest;
-}
+using cuda_mix::kShape;
+using cuda_mix::largest_error;
+using cuda_mix::Logits;
+using cuda_mix::Mix;
+using cuda_mix::run_all;
+using cuda_mix::session_of;
 
 class CudaBackend : public testing::TestWithParam<Precision> {};
 

@@ -71,7 +71,8 @@ TEST_F(WeightLadder, TakesTheFirstStepThatTheDeviceHas) {
       {kNothing, WeightMemory::kCopy,
        "host-page-tables: the device does not follow the host's page tables; registered: the device does not take registered memory"},
       {kCard, WeightMemory::kCopy,
-       "host-page-tables: the device does not follow the host's page tables; registered: the device has memory of its own, which is faster"},
+       "host-page-tables: the device does not follow the host's page tables; registered: the device has memory of its own, which is "
+       "faster"},
       {kCardWithHmm, WeightMemory::kCopy, "host-page-tables, registered: the device has memory of its own, which is faster"},
   };
   for (const auto& test : cases) {

@@ -8,6 +8,9 @@
 #include "tests/testing_util/random_model.h"
 
 #include "pets/pets.h"
+#if defined(PETS_EMULATED_CUDA)
+#include "runtime/cuda/emulation/emulated_host.h"
+#endif
 
 namespace pets {
 namespace {
@@ -27,26 +30,51 @@ Logits answers(const std::string& path, const std::vector<Query>& queries, const
   return session ? run_all(**session, queries) : Logits();
 }
 
-class CudaWeightMemory : public testing::TestWithParam<Precision> {};
+struct Case {
+  Precision precision;
+  uint32_t intermediate;  ///< 112 is read in place, 100 is padded
+};
+void PrintTo(const Case& value, std::ostream* to) { *to << converter::precision_name(value.precision) << " " << value.intermediate; }
+
+class CudaWeightMemory : public testing::TestWithParam<Case> {
+ protected:
+#if defined(PETS_EMULATED_CUDA)
+  CudaWeightMemory() { cuda::emulated_host().access = {true, true, true, true}; }  // has every step
+  ~CudaWeightMemory() override { cuda::emulated_host() = {}; }
+#endif
+};
+
+/// The same tasks on a base with another intermediate size.
+void resize(Mix& mix, uint32_t intermediate) {
+  testing_util::ModelShape shape = cuda_mix::kShape;
+  shape.intermediate = intermediate;
+  mix.base = testing_util::random_base(shape, mix.random());
+  for (size_t i = 0; i < mix.tasks.size(); ++i) {
+    mix.tasks[i] = testing_util::random_task(mix.base, testing_util::kAllPetKinds[i], mix.tasks[i].head.type, mix.tasks[i].name, i);
+  }
+}
 
 TEST_P(CudaWeightMemory, EveryStepThatTheDeviceHasAnswersAsTheCopyDoes) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
   Mix mix(seed);
+  resize(mix, GetParam().intermediate);
   const testing_util::TemporaryFile for_cuda("packed_for_cuda.pets"), for_cpu("packed_for_cpu.pets");
-  testing_util::write_random_bundle(for_cuda.path(), mix.base, mix.tasks, GetParam(), Target::kCuda);
-  testing_util::write_random_bundle(for_cpu.path(), mix.base, mix.tasks, GetParam());
+  testing_util::write_random_bundle(for_cuda.path(), mix.base, mix.tasks, GetParam().precision, Target::kCuda);
+  testing_util::write_random_bundle(for_cpu.path(), mix.base, mix.tasks, GetParam().precision);
   const auto queries = mix.queries(3 * mix.tasks.size(), 10);
   ModelOptions options;
   options.backend = Backend::kCuda;
   const Logits expected = answers(for_cpu.path(), queries, options);
   for (const bool copied_file : {false, true}) {
     options.copy = copied_file;
-    for (const WeightMemory memory :
-         {WeightMemory::kAuto, WeightMemory::kCopy, WeightMemory::kHostPageTables, WeightMemory::kRegistered}) {
+    for (const WeightMemory memory : {WeightMemory::kAuto, WeightMemory::kCopy, WeightMemory::kHostPageTables, WeightMemory::kRegistered}) {
       SCOPED_TRACE(weight_memory_name(memory));
       options.weight_memory = memory;
       const auto model = Model::load(for_cuda.c_str(), options);
+#if defined(PETS_EMULATED_CUDA)
+      ASSERT_TRUE(model) << model.status().c_str();
+#endif
       if (!model) {  // a device that has not got it says so
         EXPECT_NE(model.status().message().find("weight memory '" + std::string(weight_memory_name(memory)) + "'"), std::string_view::npos)
             << model.status().c_str();
@@ -68,8 +96,12 @@ TEST_P(CudaWeightMemory, EveryStepThatTheDeviceHasAnswersAsTheCopyDoes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryPrecisionOfAGpu, CudaWeightMemory,
-                         testing::Values(Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16),
-                         [](const auto& test) { return std::string(converter::precision_name(test.param)); });
+                         testing::Values(Case{Precision::kFloat32, 112}, Case{Precision::kFloat16, 112}, Case{Precision::kBFloat16, 112},
+                                         Case{Precision::kFloat16, 100}),
+                         [](const auto& test) {
+                           return std::string(converter::precision_name(test.param.precision)) + "_" +
+                                  std::to_string(test.param.intermediate);
+                         });
 
 TEST(CudaWeightMemoryOfTheCpusLayout, IsACopyAndNothingElse) {
   Mix mix(5);

@@ -204,7 +204,7 @@ constexpr unsigned kBlocks = kVectors > 2 ? 3 : 4;
 
 template <class T, unsigned kVectors>
 __global__ void __launch_bounds__(kThreads, kBlocks<kVectors>) bottleneck_kernel(BottleneckSite<T> call) {
-  if (blockIdx.x >= *call.tiles.count) return;
+  if (call.tiles.end_before(blockIdx.x)) return;
   const RowTile tile = call.tiles.tiles[blockIdx.x];
   const TaskBottleneck& task = call.bottlenecks[tile.slot];
   if (task.down == nullptr) return;

@@ -7,6 +7,9 @@
 #include <type_traits>
 
 #if defined(PETS_EMULATED_CUDA)
+#include <functional>
+#include <vector>
+
 #include "kernels/cuda/emulation/simt.h"
 #include "kernels/gemm/panel_layout.h"
 #else
@@ -61,7 +64,10 @@ struct Half {
 struct BFloat16 {
   uint16_t bits;
 };
-struct Stream {};
+/// Where a queue captures what is launched, to run it later and again: launches in order, their arguments by value as in a CUDA graph.
+struct Stream {
+  std::vector<std::function<void()>>* captured = nullptr;
+};
 
 inline float to_float(float x) { return x; }
 inline float to_float(Half x) { return float_from_half(x.bits); }
@@ -81,8 +87,9 @@ T* shared_memory() {
   return reinterpret_cast<T*>(emulation::place().shared);
 }
 template <class... Parameters, class... Arguments>
-void launch(Stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Arguments&... arguments) {
-  emulation::run_grid(grid, block, shared_bytes, [&] { kernel(arguments...); });
+void launch(Stream stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Arguments&... arguments) {
+  if (stream.captured == nullptr) return emulation::run_grid(grid, block, shared_bytes, [&] { kernel(arguments...); });
+  stream.captured->push_back([=] { emulation::run_grid(grid, block, shared_bytes, [&] { kernel(arguments...); }); });
 }
 #endif
 

@@ -66,10 +66,19 @@ struct SiteOperators {
 
 /// The row tiles of the tasks that have some operator at any site, so that a launch has no block without work but for tasks that have it
 /// elsewhere. `count` lies in device memory: a captured launch has as many blocks as the largest batch needs, the others end at once.
+/// Without a count all `most` tiles are there.
 struct RowTiles {
   const RowTile* tiles = nullptr;
   const uint32_t* count = nullptr;
   uint32_t most = 0;  ///< blocks that are launched
+
+#if defined(__CUDACC__)
+  __device__
+#endif
+      bool
+      end_before(uint32_t block) const {
+    return count != nullptr && block >= *count;
+  }
 };
 
 }  // namespace pets::kernels::cuda

@@ -22,7 +22,7 @@ __host__ __device__ constexpr unsigned z_stride(unsigned most_rank) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) low_rank_kernel(LowRank<T> call) {
-  if (blockIdx.x >= *call.tiles.count) return;
+  if (call.tiles.end_before(blockIdx.x)) return;
   const RowTile tile = call.tiles.tiles[blockIdx.x];
   const TaskLinear& linear = call.linears[tile.slot];
   const T* const a = static_cast<const T*>(linear.low_rank_a);

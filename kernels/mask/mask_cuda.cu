@@ -65,7 +65,7 @@ struct Weights {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>) mask_kernel(Mask<T> call) {
-  if (blockIdx.x >= *call.tiles.count) return;
+  if (call.tiles.end_before(blockIdx.x)) return;
   const RowTile tile = call.tiles.tiles[blockIdx.x];
   const uint32_t* planes = call.linears[tile.slot].mask;
   if (planes == nullptr) return;

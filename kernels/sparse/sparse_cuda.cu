@@ -25,7 +25,7 @@ __device__ unsigned place(unsigned k) {
 
 template <class T, unsigned kRows>
 __global__ void __launch_bounds__(kThreads) sparse_kernel(Sparse<T> call) {
-  if (blockIdx.x >= *call.tiles.count) return;
+  if (call.tiles.end_before(blockIdx.x)) return;
   const RowTile tile = call.tiles.tiles[blockIdx.x];
   const TaskLinear& linear = call.linears[tile.slot];
   const uint32_t* const column_start = linear.sparse_column_start;

@@ -94,6 +94,7 @@ ServerOptions server_options(const Options& options) {
   ServerOptions server;
   server.session.threads = options.threads;
   if (options.max_batch_tokens != 0) server.session.max_batch_tokens = options.max_batch_tokens;
+  server.session.device_graphs = options.device_graphs;
   parse_strategy(options.strategy, &server.strategy);
   server.max_queued = kMaxQueuedLines;
   server.latency_table = options.profile;
@@ -133,10 +134,12 @@ Result<Loaded> load(const Options& options) {
     if (planned->total_bytes > options.memory_limit) {
       const uint64_t working_bytes = planned->arena_bytes + planned->server_bytes;
       return Status::error(ErrorCode::kResourceExhausted,
-                           "%s needs %llu bytes (%llu mapped, %llu of tables, %llu to compute and queue in), the limit is %llu",
+                           "%s needs %llu bytes (%llu mapped, %llu of tables, %llu to compute and queue in, %llu on the device), the limit "
+                           "is %llu",
                            options.bundle.c_str(), static_cast<unsigned long long>(planned->total_bytes),
                            static_cast<unsigned long long>(planned->mapped_bytes), static_cast<unsigned long long>(planned->model_bytes),
-                           static_cast<unsigned long long>(working_bytes), static_cast<unsigned long long>(options.memory_limit));
+                           static_cast<unsigned long long>(working_bytes), static_cast<unsigned long long>(planned->device_bytes),
+                           static_cast<unsigned long long>(options.memory_limit));
     }
   }
   Loaded loaded;

@@ -8,11 +8,6 @@ namespace {
 using engine::Sequence;
 using kernels::cuda::kQueryRows;
 
-constexpr uint32_t kTileRows = 16;  // of a RowTile
-
-/// Every sequence may begin a tile and leave its last one unfilled.
-constexpr size_t most_tiles(uint32_t rows, uint32_t queries, uint32_t tile_rows) { return rows / tile_rows + queries; }
-
 void fill_rows(std::span<const Sequence> sequences, const uint16_t* slots, const uint32_t* families, RowTables& rows) {
   std::fill_n(rows.tile_count, kTileFamilies, 0U);
   for (size_t s = 0; s < sequences.size();) {

@@ -1,6 +1,7 @@
 // What kernels read of a packed batch: which row is which token and whose, and the tiles that grouped launches work on.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/attention/attention_cuda.h"
@@ -18,6 +19,11 @@ using kernels::cuda::TokenRow;
 
 /// PET operators whose kernels work on tiles of one task's rows; a task is in a family's tiles where it has such an operator anywhere.
 enum TileFamily : uint32_t { kLowRankTiles, kSparseTiles, kMaskTiles, kBottleneckTiles, kTileFamilies };
+
+inline constexpr uint32_t kTileRows = 16;  ///< of a RowTile
+
+/// Tiles of up to `tile_rows` rows of one of `owners` each: every owner may begin a tile and leave its last one unfilled.
+constexpr uint32_t most_tiles(uint32_t rows, uint32_t owners, uint32_t tile_rows) { return std::min(rows, rows / tile_rows + owners); }
 
 /// Rows of a batch and their tasks.
 struct RowTables {

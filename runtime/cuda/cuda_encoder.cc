@@ -1,49 +1,49 @@
 #include "runtime/cuda/cuda_encoder.h"
 
 #include <algorithm>
-#include <cmath>
+#include <chrono>
+#include <cstring>
 #include <new>
 
-#include "kernels/activation/bias_activation_cuda.h"
-#include "kernels/bottleneck/bottleneck_cuda.h"
-#include "kernels/low_rank/low_rank_cuda.h"
-#include "kernels/mask/mask_cuda.h"
-#include "kernels/norm/residual_norm_cuda.h"
-#include "kernels/rows/rows_cuda.h"
-#include "kernels/scale/scale_input_cuda.h"
-#include "kernels/sparse/sparse_cuda.h"
-#include "runtime/cuda/shape.h"
 #include "runtime/platform/check.h"
 
 namespace pets::cuda {
+namespace {
 
-using engine::kAttentionOutput;
-using engine::kDown;
-using engine::kKey;
-using engine::kLinearSites;
-using engine::kQuery;
-using engine::kSublayers;
-using engine::kUp;
-using engine::kValue;
+TaskStoreCapacity store_capacity(const engine::EncoderCapacity& capacity) {
+  return {capacity.device_tasks, capacity.device_task_bytes, capacity.largest_device_task};
+}
+
+size_t tables_bytes(const engine::EncoderCapacity& capacity) {
+  memory::Arena counting;
+  BatchTables().lay_out(counting, capacity.tokens, capacity.queries);
+  return counting.used();
+}
+
+size_t result_floats(const engine::BaseWeights& base, uint32_t rows) {
+  return size_t{engine::strip_count(rows)} * kernels::kStripRows * base.hidden;
+}
+
+}  // namespace
 
 template <class T>
-void Activations<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& base, uint32_t rows) {
-  const size_t all = rows, width = base.hidden;
-  hidden = arena.array<T>(all * width);
-  qkv = arena.array<T>(all * 3 * width);
-  context = arena.array<T>(all * width);
-  dense = arena.array<T>(all * width);
-  intermediate = arena.array<T>(all * padded(base.intermediate));
-  scaled = arena.array<T>(all * std::max(base.hidden, padded(base.intermediate)));
-  strips = arena.array<float>(size_t{engine::strip_count(rows)} * kernels::kStripRows * width);
+CudaEncoder<T>::CudaEncoder(const engine::BaseWeights& base, const BaseTables<T>& tables, const engine::EncoderCapacity& capacity)
+    : base_(base),
+      tables_(tables),
+      capacity_(capacity),
+      tables_bytes_(tables_bytes(capacity)),
+      slots_(capacity.queries),
+      families_(capacity.queries),
+      presence_(base.layers) {
+  if (capacity.operator_streams != 0) streams_.emplace(capacity.operator_streams, capacity.device_tasks, capacity.queries);
 }
 
 template <class T>
 Result<std::unique_ptr<engine::DeviceEncoder>> CudaEncoder<T>::create(const engine::BaseWeights& base, const BaseTables<T>& tables,
                                                                       const engine::EncoderCapacity& capacity) noexcept {
   try {
-    std::unique_ptr<CudaEncoder> encoder(new CudaEncoder(base, tables));
-    PETS_RETURN_IF_ERROR(encoder->set_up(capacity));
+    std::unique_ptr<CudaEncoder> encoder(new CudaEncoder(base, tables, capacity));
+    PETS_RETURN_IF_ERROR(encoder->set_up());
     return std::unique_ptr<engine::DeviceEncoder>(std::move(encoder));
   } catch (const std::bad_alloc&) {
     return Status::error(ErrorCode::kResourceExhausted, "a session on the device: out of memory");
@@ -51,62 +51,57 @@ Result<std::unique_ptr<engine::DeviceEncoder>> CudaEncoder<T>::create(const engi
 }
 
 template <class T>
-Status CudaEncoder<T>::set_up(const engine::EncoderCapacity& capacity) {
-  PETS_ASSIGN_OR_RETURN(queue_, Queue::create());
-  memory::Arena counting_tables;
-  host_.lay_out(counting_tables, capacity.tokens, capacity.queries);
-  tables_bytes_ = counting_tables.used();
-  const auto lay_out = [&](memory::Arena& arena) {
-    activations_.lay_out(arena, base_, capacity.tokens);
-    device_tables_ = arena.array<std::byte>(tables_bytes_);
+void CudaEncoder<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& base, const engine::EncoderCapacity& capacity,
+                             CudaEncoder* encoder) {
+  std::byte* const workspace = arena.array<std::byte>(kWorkspaceBytes);  // first: it has the memory's own alignment
+  Activations<T> activations;
+  activations.lay_out(arena, base, capacity.tokens);
+  std::byte* const tables = arena.array<std::byte>(tables_bytes(capacity));
+  TaskStore<T>::lay_out(arena, base, store_capacity(capacity), encoder == nullptr ? nullptr : &encoder->tasks_);
+  if (encoder == nullptr) return;
+  encoder->workspace_ = workspace;
+  encoder->activations_ = activations;
+  encoder->device_tables_ = tables;
+}
+
+template <class T>
+uint64_t CudaEncoder<T>::count_bytes(const engine::BaseWeights& base, const engine::EncoderCapacity& capacity) noexcept {
+  memory::Arena counting;
+  lay_out(counting, base, capacity, nullptr);
+  return counting.used();
+}
+
+template <class T>
+Status CudaEncoder<T>::set_up() {
+  PETS_ASSIGN_OR_RETURN(queue_, Queue::create(std::max(capacity_.operator_streams, 1U)));
+  PETS_ASSIGN_OR_RETURN(tasks_, TaskStore<T>::create(base_, store_capacity(capacity_)));
+  PETS_ASSIGN_OR_RETURN(memory_, DeviceMemory::allocate(count_bytes(base_, capacity_), "a session on the device"));
+  memory::Arena arena(memory_.data(), memory_.size());
+  lay_out(arena, base_, capacity_, this);
+  PETS_RETURN_IF_ERROR(queue_->set_workspace(workspace_));
+  memory::Arena device_tables(device_tables_, tables_bytes_);
+  device_.lay_out(device_tables, capacity_.tokens, capacity_.queries);
+
+  const auto lay_out_host = [&](memory::Arena& host) {
+    host_tables_ = host.array<std::byte>(tables_bytes_);
+    host_result_ = host.array<float>(result_floats(base_, capacity_.tokens));
   };
   memory::Arena counting;
-  lay_out(counting);
-  PETS_ASSIGN_OR_RETURN(memory_, DeviceMemory::allocate(counting.used(), "a session's activations on the device"));
-  memory::Arena arena(memory_.data(), memory_.size());
-  lay_out(arena);
-  memory::Arena device_tables(device_tables_, tables_bytes_);
-  device_.lay_out(device_tables, capacity.tokens, capacity.queries);
-  PETS_ASSIGN_OR_RETURN(host_tables_memory_, HostMemory::allocate(tables_bytes_));
-  memory::Arena host_tables(host_tables_memory_.data(), tables_bytes_);
-  host_.lay_out(host_tables, capacity.tokens, capacity.queries);
-  PETS_ASSIGN_OR_RETURN(tasks_,
-                        TaskStore<T>::create(base_, {capacity.device_tasks, capacity.device_task_bytes, capacity.largest_device_task}));
-  slots_.resize(capacity.queries);
-  families_.resize(capacity.queries);
-  presence_.resize(size_t{base_.layers} * kLinearSites);
-  adapters_.resize(size_t{base_.layers} * kSublayers);
+  lay_out_host(counting);
+  PETS_ASSIGN_OR_RETURN(host_memory_, HostMemory::allocate(counting.used()));
+  memory::Arena host(host_memory_.data(), host_memory_.size());
+  lay_out_host(host);
+  memory::Arena host_tables(host_tables_, tables_bytes_);
+  host_.lay_out(host_tables, capacity_.tokens, capacity_.queries);
   return {};
 }
 
 template <class T>
-void CudaEncoder<T>::note_presence(const engine::TaskWeights& task) {
-  for (uint32_t n = 0; n < base_.layers; ++n) {
-    for (uint32_t i = 0; i < kLinearSites; ++i) {
-      const engine::LinearOperators* own = task.layer[n].linear[i];
-      if (own == nullptr) continue;
-      Presence& at = presence(n, i);
-      at.low_rank = at.low_rank || own->rank != 0;
-      at.sparse = at.sparse || own->sparse_column_start != nullptr;
-      at.mask = at.mask || own->mask != nullptr;
-      at.scale_input = at.scale_input || own->scale_input != nullptr;
-      most_rank_ = std::max(most_rank_, padded_rank(own->rank));
-    }
-    for (uint32_t i = 0; i < kSublayers; ++i) {
-      const kernels::Bottleneck* adapter = task.layer[n].bottleneck[i];
-      if (adapter == nullptr) continue;
-      adapters_[n * kSublayers + i] = true;
-      most_inner_ = std::max(most_inner_, padded_rank(adapter->inner));
-    }
-  }
-}
-
-template <class T>
 Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
+  const ProfilerRange range("pets: tasks to the device");
   tasks_.begin_batch();
-  std::fill(presence_.begin(), presence_.end(), Presence());
-  std::fill(adapters_.begin(), adapters_.end(), false);
-  most_rank_ = most_inner_ = 0;
+  if (!capacity_.device_graphs) presence_.clear();
+  bool more = false;
   const auto sequences = batch.sequences();
   for (size_t s = 0; s < sequences.size(); ++s) {
     if (s != 0 && sequences[s].task == sequences[s - 1].task) {
@@ -116,194 +111,77 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
     }
     PETS_ASSIGN_OR_RETURN(slots_[s], tasks_.bring(*sequences[s].task, *queue_));
     families_[s] = tile_families(sequences[s].task->weights, base_.layers);
-    note_presence(sequences[s].task->weights);
+    more |= presence_.include(sequences[s].task->weights);
   }
+  if (more) graphs_.clear();
   return {};
 }
 
 template <class T>
-kernels::cuda::RowTiles CudaEncoder<T>::tiles(const Rows& rows, TileFamily family) const {
-  return {rows.device->tiles[family], rows.device->tile_count + family, rows.host->tile_count[family]};
-}
-
-template <class T>
-Status CudaEncoder<T>::product(const Site& site, const T* x, const Rows& rows) {
-  const LinearShape shape = device_shape(base_.layer[site.layer].linear[site.index]);
-  return queue_->product(
-      Product<T>{x, tables_.layer[site.layer].weight(site.index, base_.hidden), site.y, rows.count, shape.in, shape.out, site.y_stride});
-}
-
-/// The deltas of the tasks' operators, after the shared product.
-template <class T>
-void CudaEncoder<T>::operators(const Site& site, const T* x, const Rows& rows) {
-  const LinearShape shape = device_shape(base_.layer[site.layer].linear[site.index]);
-  const Presence& present = presence(site.layer, site.index);
-  const auto linears = tasks_.linears(site.layer, site.index);
-  if (present.mask) {
-    kernels::cuda::mask(queue_->stream(), kernels::cuda::Mask<T>{x, tables_.layer[site.layer].weight(site.index, base_.hidden), site.y,
-                                                                 shape.in, shape.out, site.y_stride, tiles(rows, kMaskTiles), linears});
-  }
-  if (present.low_rank) {
-    kernels::cuda::low_rank(queue_->stream(), kernels::cuda::LowRank<T>{x, site.y, shape.in, shape.out, site.y_stride,
-                                                                        tiles(rows, kLowRankTiles), linears, most_rank_});
-  }
-  if (present.sparse) {
-    kernels::cuda::sparse(queue_->stream(),
-                          kernels::cuda::Sparse<T>{x, site.y, shape.in, shape.out, site.y_stride, tiles(rows, kSparseTiles), linears});
-  }
-}
-
-/// y = the site's product and deltas, without output scale and bias.
-template <class T>
-Status CudaEncoder<T>::linear(const Site& site, const Rows& rows) {
-  const T* x = site.x;
-  if (presence(site.layer, site.index).scale_input) {
-    kernels::cuda::scale_input(queue_->stream(), kernels::cuda::ScaleInput<T>{site.x, activations_.scaled, rows.count,
-                                                                              device_shape(base_.layer[site.layer].linear[site.index]).in,
-                                                                              rows.device->slots, tasks_.linears(site.layer, site.index)});
-    x = activations_.scaled;
-  }
-  PETS_RETURN_IF_ERROR(product(site, x, rows));
-  operators(site, x, rows);
-  return {};
-}
-
-template <class T>
-void CudaEncoder<T>::bias_activation(const Site& site, const Rows& rows, kernels::Activation activation) {
-  kernels::cuda::bias_activation(
-      queue_->stream(), kernels::cuda::BiasActivation<T>{site.y, rows.count, device_shape(base_.layer[site.layer].linear[site.index]).out,
-                                                         site.y_stride, tables_.layer[site.layer].bias[site.index], activation,
-                                                         rows.device->slots, tasks_.linears(site.layer, site.index)});
-}
-
-template <class T>
-Status CudaEncoder<T>::projections(uint32_t layer, const Rows& rows) {
-  const uint32_t hidden = base_.hidden;
-  bool scaled = false;
-  for (const engine::LinearIndex index : {kQuery, kKey, kValue}) scaled = scaled || presence(layer, index).scale_input;
-  if (!scaled) {  // one input, one product
-    PETS_RETURN_IF_ERROR(queue_->product(Product<T>{activations_.hidden, tables_.layer[layer].query_key_value, activations_.qkv, rows.count,
-                                                    hidden, 3 * hidden, 3 * hidden}));
-  }
-  for (const engine::LinearIndex index : {kQuery, kKey, kValue}) {
-    const Site site{layer, index, activations_.hidden, activations_.qkv + size_t{index} * hidden, 3 * hidden};
-    if (scaled) {
-      PETS_RETURN_IF_ERROR(linear(site, rows));
-    } else {
-      operators(site, site.x, rows);
-    }
-    bias_activation(site, rows, kernels::Activation::kNone);
-  }
-  return {};
-}
-
-template <class T>
-void CudaEncoder<T>::attend(const AttentionTile* tiles, const uint32_t* device_count, uint32_t count) {
-  kernels::cuda::Attention<T> call;
-  call.q = activations_.qkv;
-  call.k = activations_.qkv + base_.hidden;
-  call.v = activations_.qkv + 2 * size_t{base_.hidden};
-  call.q_stride = call.kv_stride = 3 * base_.hidden;
-  call.out = activations_.context;
-  call.out_stride = base_.hidden;
-  call.heads = base_.heads;
-  call.head_size = base_.head_size;
-  call.scale = 1.0F / std::sqrt(static_cast<float>(base_.head_size));
-  call.tiles = tiles;
-  call.tile_count = device_count;
-  call.most_tiles = count;
-  kernels::cuda::attention(queue_->stream(), call);
-}
-
-template <class T>
-void CudaEncoder<T>::close_sublayer(uint32_t layer, engine::SublayerIndex sublayer, const Rows& rows) {
-  const engine::LinearIndex last = sublayer == engine::kAttentionSublayer ? kAttentionOutput : kDown;
-  const float* bias = tables_.layer[layer].bias[last];
-  const TaskNorm& norm = tables_.layer[layer].norm[sublayer];
-  const auto linears = tasks_.linears(layer, last);
-  const auto norms = tasks_.norms(layer, sublayer);
-  const auto bottlenecks = tasks_.bottlenecks(layer, sublayer);
-  kernels::cuda::residual_norm(
-      queue_->stream(), kernels::cuda::ResidualNorm<T>{activations_.dense, activations_.hidden, rows.count, base_.hidden,
-                                                       base_.norm_epsilon, bias, norm, rows.device->slots, linears, norms, bottlenecks});
-  if (adapters_[layer * kSublayers + sublayer]) {
-    kernels::cuda::bottleneck(
-        queue_->stream(), kernels::cuda::BottleneckSite<T>{activations_.dense, activations_.hidden, base_.hidden, base_.norm_epsilon, bias,
-                                                           norm, tiles(rows, kBottleneckTiles), linears, norms, bottlenecks, most_inner_});
-  }
-}
-
-template <class T>
-Status CudaEncoder<T>::run_layers(engine::PackedBatch& batch) {
-  Rows rows{batch.rows(), &device_.all, &host_.all};
-  const uint32_t all_rows = batch.rows(), hidden = base_.hidden;
-  const bool fewer = batch.keep_read_rows([](uint32_t, uint32_t) {});
-  fill_read(batch, slots_.data(), families_.data(), host_);
-  PETS_RETURN_IF_ERROR(queue_->upload(device_tables_, host_tables_memory_.data(), tables_bytes_));
-
-  kernels::cuda::EmbeddingNorm<T> embedding;
-  embedding.tokens = device_.tokens;
-  embedding.rows = all_rows;
-  embedding.width = hidden;
-  embedding.word = tables_.word;
-  embedding.position = tables_.position;
-  embedding.token_type = tables_.token_type;
-  embedding.norm = tables_.embeddings_norm;
-  embedding.epsilon = base_.norm_epsilon;
-  embedding.slots = device_.all.slots;
-  embedding.tasks = tasks_.embeddings();
-  embedding.hidden = activations_.hidden;
-  kernels::cuda::embedding_norm(queue_->stream(), embedding);
-
-  for (uint32_t layer = 0; layer < base_.layers; ++layer) {
-    const ProfilerRange range("pets: layer");
-    PETS_RETURN_IF_ERROR(projections(layer, rows));
-    T* attended = activations_.context;
-    if (layer + 1 == base_.layers && fewer) {
-      attend(device_.read_attention_tiles, device_.attention_count + 1, host_.attention_count[1]);
-      // From here on only the rows that heads read. Nothing reads qkv and context after this attention.
-      rows = {batch.rows(), &device_.read, &host_.read};
-      kernels::cuda::gather_rows(queue_->stream(), activations_.context, device_.read_rows, rows.count, hidden, activations_.qkv);
-      attended = activations_.qkv;
-      kernels::cuda::gather_rows(queue_->stream(), activations_.hidden, device_.read_rows, rows.count, hidden, activations_.context);
-      std::swap(activations_.hidden, activations_.context);
-    } else {
-      attend(device_.attention_tiles, device_.attention_count, host_.attention_count[0]);
-    }
-    PETS_RETURN_IF_ERROR(linear({layer, kAttentionOutput, attended, activations_.dense, hidden}, rows));
-    close_sublayer(layer, engine::kAttentionSublayer, rows);
-    const Site up{layer, kUp, activations_.hidden, activations_.intermediate, padded(base_.intermediate)};
-    PETS_RETURN_IF_ERROR(linear(up, rows));
-    bias_activation(up, rows, base_.activation);
-    PETS_RETURN_IF_ERROR(linear({layer, kDown, activations_.intermediate, activations_.dense, hidden}, rows));
-    close_sublayer(layer, engine::kFfnSublayer, rows);
-    PETS_RETURN_IF_ERROR(queue_->launched());
-  }
-  // `read_rows` counts among all rows; what is left lies in order.
-  kernels::cuda::gather_strips(queue_->stream(), activations_.hidden, static_cast<const uint32_t*>(nullptr), batch.rows(), hidden,
-                               activations_.strips);
-  return queue_->launched();
-}
-
-template <class T>
-Status CudaEncoder<T>::queue_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) {
-  const ProfilerRange range("pets: batch");
-  {
-    const ProfilerRange bringing("pets: tasks to the device");
-    PETS_RETURN_IF_ERROR(bring_tasks(batch));
-  }
+LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const tokenizer::Token* tokens) {
   fill_all(batch, tokens, slots_.data(), families_.data(), host_);
-  PETS_RETURN_IF_ERROR(run_layers(batch));
-  const size_t strips = batch.strips();
-  PETS_RETURN_IF_ERROR(queue_->download(hidden, activations_.strips, strips * kernels::kStripRows * base_.hidden * sizeof(float)));
+  if (streams_) streams_->plan(batch.sequences(), slots_.data(), host_);
+  LaunchExtents extents{batch.rows(), 0, static_cast<uint32_t>(batch.sequences().size())};
+  if (batch.keep_read_rows([](uint32_t, uint32_t) {})) extents.read_rows = batch.rows();
+  fill_read(batch, slots_.data(), families_.data(), host_);
+  if (!capacity_.device_graphs) return extents;
+  // Rows beyond the batch's own are those of an earlier batch, or zeros: in range, of no tile, and read by nobody.
+  extents.rows = bucket_rows(extents.rows, capacity_.tokens);
+  if (extents.read_rows != 0) extents.read_rows = bucket_rows(extents.read_rows, extents.rows);
+  extents.queries = capacity_.queries;
+  return extents;
+}
+
+template <class T>
+Status CudaEncoder<T>::queue_work(const LaunchExtents& extents) {
+  PETS_RETURN_IF_ERROR(queue_->upload(device_tables_, host_tables_, tables_bytes_));
+  const EncoderSite<T> site{base_, tables_, tasks_, presence_, activations_, device_, streams_ ? &*streams_ : nullptr};
+  PETS_RETURN_IF_ERROR(EncoderLaunches<T>(site, extents, *queue_).queue());
+  const uint32_t rows = extents.read_rows != 0 ? extents.read_rows : extents.rows;
+  return queue_->download(host_result_, activations_.strips, result_floats(base_, rows) * sizeof(float));
+}
+
+/// A graph is captured when its extents come again: then all of its kernels have run, and batches that come once cost no capture.
+template <class T>
+Status CudaEncoder<T>::queue_batch(const LaunchExtents& extents) {
+  if (!capacity_.device_graphs) return queue_work(extents);
+  GraphCache::Entry& entry = graphs_.find(extents);
+  if (entry.graph == nullptr) {
+    if (!entry.seen) {
+      entry.seen = true;
+      return queue_work(extents);
+    }
+    PETS_RETURN_IF_ERROR(queue_->begin_capture());
+    const Status captured = queue_work(extents);
+    Result<std::unique_ptr<Graph>> graph = queue_->end_capture();
+    PETS_RETURN_IF_ERROR(captured);
+    PETS_ASSIGN_OR_RETURN(entry.graph, std::move(graph));
+    ++counters_.captures;
+  }
+  ++counters_.replays;
+  return queue_->replay(*entry.graph);
+}
+
+template <class T>
+Status CudaEncoder<T>::run_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) {
+  const ProfilerRange range("pets: batch");
+  const auto start = std::chrono::steady_clock::now();
+  PETS_RETURN_IF_ERROR(bring_tasks(batch));
+  PETS_RETURN_IF_ERROR(queue_batch(fill_tables(batch, tokens)));
+  const std::chrono::duration<double> queued = std::chrono::steady_clock::now() - start;
   const ProfilerRange waiting("pets: wait for the device");
-  return queue_->synchronize();
+  PETS_RETURN_IF_ERROR(queue_->synchronize());
+  std::memcpy(hidden, host_result_, result_floats(base_, batch.rows()) * sizeof(float));
+  ++counters_.batches;
+  counters_.task_copies = tasks_.copies();
+  counters_.host_seconds += queued.count();
+  return {};
 }
 
 template <class T>
 Status CudaEncoder<T>::run(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept {
   if (!failed_.is_ok()) return failed_;
-  const Status status = queue_batch(batch, tokens, hidden);
+  const Status status = run_batch(batch, tokens, hidden);
   if (status.code() == ErrorCode::kInternal) failed_ = status;  // CUDA's own; a task that cannot be brought in is not the device's fault
   return status;
 }

@@ -1,29 +1,19 @@
-// The encoder on a CUDA device: shared products by cuBLAS over all rows, PET operators in one grouped launch a family and site.
+// The encoder on a CUDA device: brings a batch's tasks there, fills its tables and queues its launches, or a captured graph of them.
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "runtime/cuda/base_tables.h"
 #include "runtime/cuda/batch_tables.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/encoder_launches.h"
+#include "runtime/cuda/graph_cache.h"
+#include "runtime/cuda/stream_schedule.h"
 #include "runtime/cuda/task_store.h"
 #include "runtime/engine/device_encoder.h"
 
 namespace pets::cuda {
-
-/// Activations of one session in device memory, [rows][.].
-template <class T>
-struct Activations {
-  T* hidden = nullptr;        ///< the residual stream
-  T* qkv = nullptr;           ///< [rows][3 hidden]
-  T* context = nullptr;       ///< the attention's output
-  T* dense = nullptr;         ///< a sublayer's product
-  T* intermediate = nullptr;  ///< [rows][intermediate]
-  T* scaled = nullptr;        ///< [rows][widest input]: where a task scales a linear's input
-  float* strips = nullptr;    ///< the result as heads read it
-
-  void lay_out(memory::Arena& arena, const engine::BaseWeights& base, uint32_t rows);
-};
 
 template <class T>
 class CudaEncoder final : public engine::DeviceEncoder {
@@ -31,62 +21,46 @@ class CudaEncoder final : public engine::DeviceEncoder {
   /// `base` and `tables` must outlive the encoder.
   static Result<std::unique_ptr<engine::DeviceEncoder>> create(const engine::BaseWeights& base, const BaseTables<T>& tables,
                                                                const engine::EncoderCapacity& capacity) noexcept;
+  /// Of device memory that `create` takes, in one allocation.
+  static uint64_t count_bytes(const engine::BaseWeights& base, const engine::EncoderCapacity& capacity) noexcept;
 
   Status run(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept override;
-  uint64_t device_bytes() const noexcept override { return memory_.size() + tasks_.bytes(); }
+  uint64_t device_bytes() const noexcept override { return memory_.size(); }
+  const DeviceCounters& counters() const noexcept override { return counters_; }
 
  private:
-  /// What the tasks of a batch have at each site, so that a launch that no task needs is left out.
-  struct Presence {
-    bool low_rank = false, sparse = false, mask = false, scale_input = false;
-  };
-  /// One linear of the layers: x is [rows][in], y [rows][y_stride].
-  struct Site {
-    uint32_t layer = 0;
-    engine::LinearIndex index = engine::kQuery;
-    const T* x = nullptr;
-    T* y = nullptr;
-    uint32_t y_stride = 0;
-  };
-  /// The rows that a layer works on.
-  struct Rows {
-    uint32_t count = 0;
-    const RowTables* device = nullptr;
-    const RowTables* host = nullptr;
-  };
-
-  CudaEncoder(const engine::BaseWeights& base, const BaseTables<T>& tables) : base_(base), tables_(tables) {}
-  Status set_up(const engine::EncoderCapacity& capacity);
+  CudaEncoder(const engine::BaseWeights& base, const BaseTables<T>& tables, const engine::EncoderCapacity& capacity);
+  Status set_up();
+  /// Takes the session's device memory from `arena`, or counts it.
+  static void lay_out(memory::Arena& arena, const engine::BaseWeights& base, const engine::EncoderCapacity& capacity, CudaEncoder* encoder);
   Status bring_tasks(const engine::PackedBatch& batch);
-  void note_presence(const engine::TaskWeights& task);
-  Status run_layers(engine::PackedBatch& batch);
-  Status queue_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden);
-
-  Status projections(uint32_t layer, const Rows& rows);
-  Status linear(const Site& site, const Rows& rows);
-  Status product(const Site& site, const T* x, const Rows& rows);
-  void operators(const Site& site, const T* x, const Rows& rows);
-  void attend(const AttentionTile* tiles, const uint32_t* device_count, uint32_t count);
-  void bias_activation(const Site& site, const Rows& rows, kernels::Activation activation);
-  void close_sublayer(uint32_t layer, engine::SublayerIndex sublayer, const Rows& rows);
-  Presence& presence(uint32_t layer, uint32_t site) { return presence_[layer * engine::kLinearSites + site]; }
-  kernels::cuda::RowTiles tiles(const Rows& rows, TileFamily family) const;
+  /// Fills the tables on the host; the batch keeps only the rows that heads read.
+  LaunchExtents fill_tables(engine::PackedBatch& batch, const tokenizer::Token* tokens);
+  /// Everything from the tables' upload to the result's download.
+  Status queue_work(const LaunchExtents& extents);
+  Status queue_batch(const LaunchExtents& extents);
+  Status run_batch(engine::PackedBatch& batch, const tokenizer::Token* tokens, float* hidden);
 
   const engine::BaseWeights& base_;
   const BaseTables<T>& tables_;
+  const engine::EncoderCapacity capacity_;
   std::unique_ptr<Queue> queue_;
   DeviceMemory memory_;
-  HostMemory host_tables_memory_;
+  HostMemory host_memory_;  // the tables, and the result
+  std::byte* workspace_ = nullptr;
   Activations<T> activations_;
   BatchTables device_, host_;
-  std::byte* device_tables_ = nullptr;
+  std::byte *device_tables_ = nullptr, *host_tables_ = nullptr;
   size_t tables_bytes_ = 0;
+  float* host_result_ = nullptr;
   TaskStore<T> tasks_;
   std::vector<uint16_t> slots_;     // of the batch's sequences
   std::vector<uint32_t> families_;  // of the batch's sequences
-  std::vector<Presence> presence_;  // [layers * kLinearSites]
-  std::vector<bool> adapters_;      // [layers * kSublayers]
-  uint32_t most_rank_ = 0, most_inner_ = 0;
+  /// Of the batch; with graphs of all batches so far, so that a graph serves any mix of these tasks.
+  OperatorPresence presence_;
+  GraphCache graphs_;
+  std::optional<StreamSchedule> streams_;
+  DeviceCounters counters_;
   Status failed_;  // the error after which nothing runs
 };
 

@@ -15,13 +15,16 @@ using kernels::cuda::BFloat16;
 using kernels::cuda::Half;
 using kernels::cuda::Stream;
 
+inline constexpr size_t kDeviceAlignment = 256;  ///< cudaMalloc's
+
 struct DeviceInfo {
   char name[256] = {};
   uint64_t total_bytes = 0, free_bytes = 0;
 };
 
 /// The device that will be used (CUDA's current one, CUDA_VISIBLE_DEVICES chooses). Fails where there is none, its driver is too old, or
-/// this build has no code for its architecture.
+/// this build has no code for its architecture. After an error that CUDA never forgets (a kernel's wrong address), under which all of this
+/// process's memory and queues are lost anyhow, it begins with a device as new.
 Result<DeviceInfo> probe_device() noexcept;
 
 /// A named stretch of this thread's time in a profiler's timeline (NVTX); costs a few nanoseconds where no profiler listens.
@@ -34,7 +37,7 @@ class ProfilerRange {
   ProfilerRange& operator=(const ProfilerRange&) = delete;
 };
 
-/// Device memory, 256-byte aligned, zeroed. Movable.
+/// Device memory, kDeviceAlignment-aligned, zeroed. Movable.
 class DeviceMemory {
  public:
   DeviceMemory() = default;
@@ -50,6 +53,7 @@ class DeviceMemory {
  private:
   std::byte* data_ = nullptr;
   size_t size_ = 0;
+  uint32_t life_ = 0;  // of the device, in which this was allocated
 };
 
 /// Page-locked host memory, which copies can be queued from and to. Movable.
@@ -67,6 +71,7 @@ class HostMemory {
  private:
   std::byte* data_ = nullptr;
   size_t size_ = 0;
+  uint32_t life_ = 0;  // of the device, in which this was allocated
 };
 
 /// y = x w^T: x [rows][in], w [out][in] (PyTorch's orientation of a linear), y [rows][out_stride]; sums in float.
@@ -78,13 +83,31 @@ struct Product {
   uint32_t rows = 0, in = 0, out = 0, out_stride = 0;
 };
 
+/// Bytes of a queue's workspace: what cuBLAS recommends for Hopper; smaller devices need less.
+inline constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+inline constexpr uint32_t kMostStreams = 32;
+
+/// Work that a queue captured, ready to be queued again as one piece (a CUDA graph).
+class Graph {
+ public:
+  virtual ~Graph() = default;
+};
+
 /// Work in order. One thread uses a queue at a time. Everything is queued and returns at once, but `synchronize`, which also reports what
 /// went wrong in anything queued before.
 class Queue {
  public:
-  static Result<std::unique_ptr<Queue>> create() noexcept;
+  /// With `streams` > 1, at most kMostStreams, launches can be spread over so many between `fork` and `join`.
+  static Result<std::unique_ptr<Queue>> create(uint32_t streams = 1) noexcept;
   virtual ~Queue() = default;
-  virtual Stream stream() const noexcept = 0;
+  /// Before the first product. `workspace`: kWorkspaceBytes of device memory, kDeviceAlignment-aligned, so that no product allocates.
+  virtual Status set_workspace(std::byte* workspace) noexcept = 0;
+  /// 0: the one that everything but launches goes to.
+  virtual Stream stream(uint32_t index = 0) const noexcept = 0;
+  /// What is launched on streams 1 to `streams` - 1 from now on comes after all that was queued before.
+  virtual Status fork(uint32_t streams) noexcept = 0;
+  /// What is queued from now on comes after what was launched on these streams.
+  virtual Status join(uint32_t streams) noexcept = 0;
   /// `from` stays as it is until the copy has been made.
   virtual Status upload(void* to, const void* from, size_t bytes) noexcept = 0;
   virtual Status download(void* to, const void* from, size_t bytes) noexcept = 0;
@@ -94,6 +117,13 @@ class Queue {
   /// Whether every kernel since the last call was launched.
   virtual Status launched() noexcept = 0;
   virtual Status synchronize() noexcept = 0;
+
+  /// What is queued from now on does not run but becomes a graph, arguments and addresses as they are now. Host memory of copies must be
+  /// page-locked.
+  virtual Status begin_capture() noexcept = 0;
+  /// Must follow begin_capture, also where something between them failed. Allocates.
+  virtual Result<std::unique_ptr<Graph>> end_capture() noexcept = 0;
+  virtual Status replay(const Graph& graph) noexcept = 0;
 };
 
 }  // namespace pets::cuda

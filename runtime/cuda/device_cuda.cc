@@ -3,6 +3,8 @@
 #include <cuda_runtime_api.h>
 #include <nvtx3/nvToolsExt.h>
 
+#include <array>
+#include <atomic>
 #include <cstdio>
 #include <new>
 #include <utility>
@@ -25,26 +27,71 @@ constexpr cudaDataType_t kDataType = std::is_same_v<T, float>  ? CUDA_R_32F
                                      : std::is_same_v<T, Half> ? CUDA_R_16F
                                                                : CUDA_R_16BF;
 
+/// Counts how often the device was begun anew: what belongs to an earlier life is gone, and its address may be another's by now.
+std::atomic<uint32_t> device_life{1};
+
+class CudaGraph final : public Graph {
+ public:
+  explicit CudaGraph(cudaGraphExec_t exec) : exec_(exec), life_(device_life) {}
+  ~CudaGraph() override {
+    if (life_ == device_life) (void)cudaGraphExecDestroy(exec_);
+  }
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
+  cudaGraphExec_t exec() const { return exec_; }
+
+ private:
+  cudaGraphExec_t exec_;
+  uint32_t life_;
+};
+
 class CudaQueue final : public Queue {
  public:
   CudaQueue() = default;
   ~CudaQueue() override {
+    if (life_ != device_life) return;
     if (cublas_ != nullptr) (void)cublasDestroy(cublas_);
-    if (stream_ != nullptr) (void)cudaStreamDestroy(stream_);
+    if (forked_ != nullptr) (void)cudaEventDestroy(forked_);
+    for (cudaEvent_t event : joined_) {
+      if (event != nullptr) (void)cudaEventDestroy(event);
+    }
+    for (cudaStream_t stream : streams_) {
+      if (stream != nullptr) (void)cudaStreamDestroy(stream);
+    }
   }
   CudaQueue(const CudaQueue&) = delete;
   CudaQueue& operator=(const CudaQueue&) = delete;
 
-  Status open() {
-    PETS_RETURN_IF_ERROR(checked("a stream", cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)));
-    PETS_RETURN_IF_ERROR(cublas("a handle", cublasCreate(&cublas_)));
-    PETS_RETURN_IF_ERROR(cublas("the handle's stream", cublasSetStream(cublas_, stream_)));
-    // Given once, so that no product allocates. The size is what cuBLAS recommends for Hopper; smaller devices need less.
-    PETS_ASSIGN_OR_RETURN(workspace_, DeviceMemory::allocate(kWorkspaceBytes, "cuBLAS's workspace"));
-    return cublas("its workspace", cublasSetWorkspace(cublas_, workspace_.data(), workspace_.size()));
+  Status open(uint32_t streams) {
+    for (uint32_t i = 0; i < streams; ++i) {
+      PETS_RETURN_IF_ERROR(checked("a stream", cudaStreamCreateWithFlags(&streams_[i], cudaStreamNonBlocking)));
+    }
+    if (streams > 1) PETS_RETURN_IF_ERROR(checked("an event", cudaEventCreateWithFlags(&forked_, cudaEventDisableTiming)));
+    for (uint32_t i = 1; i < streams; ++i) {
+      PETS_RETURN_IF_ERROR(checked("an event", cudaEventCreateWithFlags(&joined_[i], cudaEventDisableTiming)));
+    }
+    return {};
   }
 
-  Stream stream() const noexcept override { return stream_; }
+  Status set_workspace(std::byte* workspace) noexcept override {
+    PETS_RETURN_IF_ERROR(cublas("a handle", cublasCreate(&cublas_)));
+    PETS_RETURN_IF_ERROR(cublas("the handle's stream", cublasSetStream(cublas_, streams_[0])));
+    return cublas("its workspace", cublasSetWorkspace(cublas_, workspace, kWorkspaceBytes));
+  }
+  Stream stream(uint32_t index) const noexcept override { return streams_[index]; }
+  Status fork(uint32_t streams) noexcept override {
+    if (streams <= 1) return {};
+    PETS_RETURN_IF_ERROR(checked("a fork", cudaEventRecord(forked_, streams_[0])));
+    for (uint32_t i = 1; i < streams; ++i) PETS_RETURN_IF_ERROR(checked("a fork", cudaStreamWaitEvent(streams_[i], forked_, 0)));
+    return {};
+  }
+  Status join(uint32_t streams) noexcept override {
+    for (uint32_t i = 1; i < streams; ++i) {
+      PETS_RETURN_IF_ERROR(checked("a join", cudaEventRecord(joined_[i], streams_[i])));
+      PETS_RETURN_IF_ERROR(checked("a join", cudaStreamWaitEvent(streams_[0], joined_[i], 0)));
+    }
+    return {};
+  }
   Status upload(void* to, const void* from, size_t bytes) noexcept override {
     return copy("a copy to the device", to, from, bytes, cudaMemcpyHostToDevice);
   }
@@ -55,17 +102,36 @@ class CudaQueue final : public Queue {
   Status product(const Product<Half>& call) noexcept override { return multiply(call); }
   Status product(const Product<BFloat16>& call) noexcept override { return multiply(call); }
   Status launched() noexcept override { return checked("a kernel's launch", cudaGetLastError()); }
-  Status synchronize() noexcept override { return checked("the work on the device", cudaStreamSynchronize(stream_)); }
+  Status synchronize() noexcept override { return checked("the work on the device", cudaStreamSynchronize(streams_[0])); }
+
+  Status begin_capture() noexcept override {
+    return checked("a capture", cudaStreamBeginCapture(streams_[0], cudaStreamCaptureModeThreadLocal));
+  }
+  Result<std::unique_ptr<Graph>> end_capture() noexcept override {
+    cudaGraph_t captured = nullptr;
+    PETS_RETURN_IF_ERROR(checked("a capture", cudaStreamEndCapture(streams_[0], &captured)));
+    cudaGraphExec_t exec = nullptr;
+    const cudaError_t error = cudaGraphInstantiate(&exec, captured, 0);
+    (void)cudaGraphDestroy(captured);
+    PETS_RETURN_IF_ERROR(checked("a graph", error));
+    std::unique_ptr<Graph> graph(new (std::nothrow) CudaGraph(exec));
+    if (graph == nullptr) {
+      (void)cudaGraphExecDestroy(exec);
+      return Status::error(ErrorCode::kResourceExhausted, "a graph: out of memory");
+    }
+    return graph;
+  }
+  Status replay(const Graph& graph) noexcept override {
+    return checked("a graph's launch", cudaGraphLaunch(static_cast<const CudaGraph&>(graph).exec(), streams_[0]));
+  }
 
  private:
-  static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
-
   static Status cublas(const char* what, cublasStatus_t status) {
     if (status == CUBLAS_STATUS_SUCCESS) return Status::ok();
     return Status::error(ErrorCode::kInternal, "cuBLAS: %s: %s", what, cublasGetStatusString(status));
   }
   Status copy(const char* what, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-    return bytes == 0 ? Status::ok() : checked(what, cudaMemcpyAsync(to, from, bytes, kind, stream_));
+    return bytes == 0 ? Status::ok() : checked(what, cudaMemcpyAsync(to, from, bytes, kind, streams_[0]));
   }
   /// cuBLAS sees row-major matrices as their transposes in column-major order: y^T [out x rows] = w [out x in] x^T [in x rows].
   template <class T>
@@ -78,9 +144,11 @@ class CudaQueue final : public Queue {
                                             static_cast<int>(call.out_stride), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
   }
 
-  cudaStream_t stream_ = nullptr;
+  uint32_t life_ = device_life;
+  std::array<cudaStream_t, kMostStreams> streams_ = {};
+  std::array<cudaEvent_t, kMostStreams> joined_ = {};
+  cudaEvent_t forked_ = nullptr;
   cublasHandle_t cublas_ = nullptr;
-  DeviceMemory workspace_;
 };
 
 }  // namespace
@@ -92,6 +160,11 @@ Result<DeviceInfo> probe_device() noexcept {
         error == cudaErrorInsufficientDriver ? "no driver, or one older than this build's CUDA" : cudaGetErrorString(error);
     return Status::error(ErrorCode::kUnsupported, "backend cuda: no CUDA device: %s (%d); the cpu backend works without one",
                          error == cudaSuccess ? "none is visible" : reason, static_cast<int>(error));
+  }
+  if (cudaFree(nullptr) != cudaSuccess) {  // an error of the context's, which every later call would report again
+    ++device_life;
+    PETS_RETURN_IF_ERROR(checked("the device, begun anew", cudaDeviceReset()));
+    (void)cudaGetLastError();
   }
   int device = 0;
   PETS_RETURN_IF_ERROR(checked("the current device", cudaGetDevice(&device)));
@@ -113,10 +186,11 @@ Result<DeviceInfo> probe_device() noexcept {
 DeviceMemory& DeviceMemory::operator=(DeviceMemory&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(life_, other.life_);
   return *this;
 }
 DeviceMemory::~DeviceMemory() {
-  if (data_ != nullptr) (void)cudaFree(data_);
+  if (data_ != nullptr && life_ == device_life) (void)cudaFree(data_);
 }
 Result<DeviceMemory> DeviceMemory::allocate(size_t bytes, const char* what) noexcept {
   DeviceMemory memory;
@@ -131,6 +205,7 @@ Result<DeviceMemory> DeviceMemory::allocate(size_t bytes, const char* what) noex
   }
   memory.data_ = static_cast<std::byte*>(data);
   memory.size_ = bytes;
+  memory.life_ = device_life;
   PETS_RETURN_IF_ERROR(checked(what, cudaMemset(data, 0, bytes)));
   // The queues' streams do not wait for the default one: what they write next would be zeroed.
   PETS_RETURN_IF_ERROR(checked(what, cudaDeviceSynchronize()));
@@ -140,10 +215,11 @@ Result<DeviceMemory> DeviceMemory::allocate(size_t bytes, const char* what) noex
 HostMemory& HostMemory::operator=(HostMemory&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(life_, other.life_);
   return *this;
 }
 HostMemory::~HostMemory() {
-  if (data_ != nullptr) (void)cudaFreeHost(data_);
+  if (data_ != nullptr && life_ == device_life) (void)cudaFreeHost(data_);
 }
 Result<HostMemory> HostMemory::allocate(size_t bytes) noexcept {
   HostMemory memory;
@@ -156,13 +232,14 @@ Result<HostMemory> HostMemory::allocate(size_t bytes) noexcept {
   }
   memory.data_ = static_cast<std::byte*>(data);
   memory.size_ = bytes;
+  memory.life_ = device_life;
   return memory;
 }
 
-Result<std::unique_ptr<Queue>> Queue::create() noexcept {
+Result<std::unique_ptr<Queue>> Queue::create(uint32_t streams) noexcept {
   std::unique_ptr<CudaQueue> queue(new (std::nothrow) CudaQueue());
   if (queue == nullptr) return Status::error(ErrorCode::kResourceExhausted, "a queue: out of memory");
-  PETS_RETURN_IF_ERROR(queue->open());
+  PETS_RETURN_IF_ERROR(queue->open(streams));
   return std::unique_ptr<Queue>(std::move(queue));
 }
 

@@ -31,6 +31,7 @@ Status refused(const char* what, size_t bytes, cudaError_t error) {
 Result<HostAccess> probe_host_access() noexcept {
   int device = 0;
   if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) {
+    (void)cudaGetLastError();
     return Status::error(ErrorCode::kInternal, "cuda: the current device: %s", cudaGetErrorString(error));
   }
   HostAccess access;
@@ -47,7 +48,8 @@ RegisteredMemory& RegisteredMemory::operator=(RegisteredMemory&& other) noexcept
   return *this;
 }
 RegisteredMemory::~RegisteredMemory() {
-  if (pages_ != nullptr) (void)cudaHostUnregister(pages_);
+  if (pages_ == nullptr || cudaHostUnregister(pages_) == cudaSuccess) return;
+  (void)cudaGetLastError();  // a device that was reset knows nothing of it: the next launch is not to report that
 }
 
 Result<RegisteredMemory> RegisteredMemory::create(std::span<const std::byte> bytes) noexcept {

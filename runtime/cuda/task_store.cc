@@ -24,22 +24,21 @@ TaskEntries lay_out_entries(memory::Arena& arena, uint32_t layers) {
 }  // namespace
 
 template <class T>
+void TaskStore<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& base, const TaskStoreCapacity& capacity, TaskStore* store) {
+  TaskStore counted;
+  if (store == nullptr) store = &counted;
+  store->linears_ = arena.array<TaskLinear>(size_t{capacity.slots} * base.layers * engine::kLinearSites);
+  store->norms_ = arena.array<TaskNorm>(size_t{capacity.slots} * base.layers * engine::kSublayers);
+  store->bottlenecks_ = arena.array<TaskBottleneck>(size_t{capacity.slots} * base.layers * engine::kSublayers);
+  store->embeddings_ = arena.array<TaskEmbeddings>(capacity.slots);
+  store->values_ = arena.array<std::byte>(capacity.bytes);
+}
+
+template <class T>
 Result<TaskStore<T>> TaskStore<T>::create(const engine::BaseWeights& base, const TaskStoreCapacity& capacity) noexcept {
   try {
     TaskStore store;
     store.base_ = &base;
-    const auto lay_out = [&](memory::Arena& arena) {
-      store.linears_ = arena.array<TaskLinear>(size_t{capacity.slots} * base.layers * engine::kLinearSites);
-      store.norms_ = arena.array<TaskNorm>(size_t{capacity.slots} * base.layers * engine::kSublayers);
-      store.bottlenecks_ = arena.array<TaskBottleneck>(size_t{capacity.slots} * base.layers * engine::kSublayers);
-      store.embeddings_ = arena.array<TaskEmbeddings>(capacity.slots);
-      store.values_ = arena.array<std::byte>(capacity.bytes);
-    };
-    memory::Arena counting;
-    lay_out(counting);
-    PETS_ASSIGN_OR_RETURN(store.memory_, DeviceMemory::allocate(counting.used(), "the tasks on the device"));
-    memory::Arena arena(store.memory_.data(), store.memory_.size());
-    lay_out(arena);
     store.values_size_ = capacity.bytes;
     memory::Arena entries;
     lay_out_entries(entries, base.layers);

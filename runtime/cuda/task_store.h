@@ -7,6 +7,7 @@
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/task_image.h"
 #include "runtime/engine/task_set.h"
+#include "runtime/memory/arena.h"
 
 namespace pets::cuda {
 
@@ -23,7 +24,9 @@ struct TaskStoreCapacity {
 template <class T>
 class TaskStore {
  public:
+  /// The store's device memory is a part of the session's: `lay_out` takes it, or counts it, before `bring`.
   static Result<TaskStore> create(const engine::BaseWeights& base, const TaskStoreCapacity& capacity) noexcept;
+  static void lay_out(memory::Arena& arena, const engine::BaseWeights& base, const TaskStoreCapacity& capacity, TaskStore* store);
 
   /// Begins a batch: the tasks that are brought in from now on stay until the next one.
   void begin_batch() { ++batch_; }
@@ -41,7 +44,7 @@ class TaskStore {
     return {bottlenecks_ + layer * engine::kSublayers + sublayer, base_->layers * engine::kSublayers};
   }
   SiteOperators<TaskEmbeddings> embeddings() const { return {embeddings_, 1}; }
-  uint64_t bytes() const { return memory_.size(); }
+  uint32_t slots() const { return static_cast<uint32_t>(slots_.size()); }
   /// Copies made since the store was made.
   uint64_t copies() const { return copies_; }
 
@@ -58,7 +61,6 @@ class TaskStore {
   Status copy(const engine::Task& task, uint16_t slot, Queue& queue);
 
   const engine::BaseWeights* base_ = nullptr;
-  DeviceMemory memory_;
   HostMemory staging_;
   std::byte* values_ = nullptr;
   size_t values_size_ = 0, image_bytes_ = 0;

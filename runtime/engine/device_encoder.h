@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "pets/status.h"
+#include "pets/types.h"
 #include "runtime/engine/batch.h"
 #include "runtime/engine/encoder.h"
 #include "runtime/engine/weights.h"
@@ -22,25 +23,35 @@ class DeviceEncoder {
   virtual Status run(PackedBatch& batch, const tokenizer::Token* tokens, float* hidden) noexcept = 0;
   /// Of device memory that this session took.
   virtual uint64_t device_bytes() const noexcept = 0;
+  virtual const DeviceCounters& counters() const noexcept = 0;
+};
+
+/// Bytes of device memory, counted by the code that lays them out.
+class DeviceLayout {
+ public:
+  virtual ~DeviceLayout() = default;
+  /// Nothing for weights that are read where the bundle lies.
+  virtual uint64_t base_bytes() const noexcept = 0;
+  /// Of a task's values.
+  virtual uint64_t task_bytes(const TaskWeights& task) const noexcept = 0;
+  virtual uint64_t session_bytes(const EncoderCapacity& capacity) const noexcept = 0;
 };
 
 /// A base's weights on a device. Shared by sessions; immutable.
-class DeviceBase {
+class DeviceBase : public DeviceLayout {
  public:
-  virtual ~DeviceBase() = default;
   virtual std::string_view device_name() const noexcept = 0;
-  /// Of device memory that was taken: nothing for weights that are read where the bundle lies.
-  virtual uint64_t device_bytes() const noexcept = 0;
   /// As Model's.
   virtual WeightMemory weight_memory() const noexcept = 0;
   virtual std::string_view weight_memory_reason() const noexcept = 0;
-  /// Of device memory that a task's values take.
-  virtual uint64_t task_bytes(const TaskWeights& task) const noexcept = 0;
   virtual Result<std::unique_ptr<DeviceEncoder>> make_encoder(const EncoderCapacity& capacity) const noexcept = 0;
 };
 
 /// Brings a base to the CUDA device: a copy, or what `memory` says. Fails where this build has no CUDA backend, this machine has no device
-/// that it can use or none with that memory, or the base does not fit. `base` and the bundle must outlive the result.
+/// that it can use or none with that memory, or the base does not fit. `base` and its bundle must outlive the result.
 Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base, WeightMemory memory) noexcept;
+/// Counts for a base without using a device, which is only asked, where there is one, how it reads the host's memory. Fails as open_cuda
+/// does, but for want of a device or of memory. `base` must outlive the result.
+Result<std::unique_ptr<const DeviceLayout>> plan_cuda(const BaseWeights& base, WeightMemory memory) noexcept;
 
 }  // namespace pets::engine

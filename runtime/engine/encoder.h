@@ -34,6 +34,8 @@ struct EncoderCapacity {
   uint32_t device_tasks = 0;         ///< tasks that are on the device at once
   uint64_t device_task_bytes = 0;    ///< of their values
   uint64_t largest_device_task = 0;  ///< bytes of one task's values
+  bool device_graphs = true;
+  uint32_t operator_streams = 0;
 };
 
 /// The activations of one session.

@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "runtime/engine/model_impl.h"
+#include "runtime/engine/plan.h"
 #include "runtime/platform/check.h"
 #include "schema/site.h"
 
@@ -70,8 +71,9 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const char* path, const ModelOpti
   impl->options = options;
   PETS_ASSIGN_OR_RETURN(impl->kernels, engine::select_kernels());
   if (options.memory_limit != 0) {
-    PETS_ASSIGN_OR_RETURN(const Plan needed, plan(path, options));
-    PETS_RETURN_IF_ERROR(check_memory(path, needed.mapped_bytes + needed.model_bytes, options.memory_limit));
+    PETS_ASSIGN_OR_RETURN(const engine::SessionPlan needed, engine::plan_session(path, options, {}, {}));
+    const uint64_t bytes = needed.plan.mapped_bytes + needed.plan.model_bytes + needed.device_base_bytes;
+    PETS_RETURN_IF_ERROR(check_memory(path, bytes, options.memory_limit));
   }
   PETS_ASSIGN_OR_RETURN(const auto file, bundle::BundleFile::open(path, options.copy));
   if (!file->has_base()) {
@@ -82,6 +84,8 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const char* path, const ModelOpti
   PETS_ASSIGN_OR_RETURN(auto tasks, load_tasks(file, impl->base, true, options.backend, impl->memory, &impl->base_file));
   if (options.backend == Backend::kCuda) {
     PETS_ASSIGN_OR_RETURN(impl->device, engine::open_cuda(impl->base, options.weight_memory));
+    // A registration that was planned may have been refused: then the base was copied.
+    PETS_RETURN_IF_ERROR(check_memory(path, impl->used_bytes(), options.memory_limit));
   }
   if (const schema::WordPiece* tables = file->base().base->tokenizer()) {
     auto tokenizer = tokenizer::WordPieceTokenizer::create(*tables, file->base().bytes, impl->base.vocabulary);
@@ -249,7 +253,8 @@ Plan Model::memory() const noexcept {
   plan.mapped_bytes = impl_->memory->mapped;
   plan.model_bytes = impl_->memory->tables;
   plan.arena_bytes = impl_->session_bytes;
-  plan.total_bytes = plan.mapped_bytes + plan.model_bytes + plan.arena_bytes;
+  plan.device_bytes = impl_->device_bytes();
+  plan.total_bytes = plan.mapped_bytes + plan.model_bytes + plan.arena_bytes + plan.device_bytes;
   return plan;
 }
 

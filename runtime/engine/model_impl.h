@@ -20,7 +20,8 @@ class Model::Impl {
   const kernels::KernelTable* kernels = nullptr;
   ModelOptions options;
   std::shared_ptr<engine::MemoryCounters> memory = std::make_shared<engine::MemoryCounters>();
-  std::atomic<uint64_t> session_bytes{0};  ///< arenas of living sessions
+  std::atomic<uint64_t> session_bytes{0};         ///< arenas of living sessions
+  std::atomic<uint64_t> session_device_bytes{0};  ///< their memory on the device
   std::shared_ptr<const engine::LoadedFile> base_file;
   engine::BaseWeights base;
   std::shared_ptr<const engine::DeviceBase> device;  ///< null: the encoder runs on the CPU
@@ -33,7 +34,8 @@ class Model::Impl {
   mutable std::mutex quarantine_mutex;
   std::vector<Model::Quarantined> quarantine;
 
-  uint64_t used_bytes() const { return memory->mapped + memory->tables + session_bytes; }
+  uint64_t device_bytes() const { return (device == nullptr ? 0 : device->base_bytes()) + session_device_bytes; }
+  uint64_t used_bytes() const { return memory->mapped + memory->tables + session_bytes + device_bytes(); }
 };
 
 namespace engine {

@@ -12,8 +12,9 @@ namespace pets::engine {
 struct SessionPlan {
   Plan plan;
   EncoderCapacity capacity;
-  uint32_t positions = 0;        ///< of the base
-  size_t tokenizer_scratch = 0;  ///< bytes; 0: the bundle holds no tokenizer
+  uint32_t positions = 0;          ///< of the base
+  size_t tokenizer_scratch = 0;    ///< bytes; 0: the bundle holds no tokenizer
+  uint64_t device_base_bytes = 0;  ///< the base's part of plan.device_bytes
 };
 
 /// As pets::plan, which reports `plan` of it. May throw std::bad_alloc.

@@ -18,9 +18,6 @@ using engine::Sequence;
 using engine::Task;
 using engine::TaskSet;
 
-/// Slots on a device for tasks that are added after a session was made.
-constexpr uint32_t kLaterTasks = 16;
-
 /// Makes `sequence` one more of the group of `other`.
 void follow(const Sequence& other, Sequence& sequence) {
   sequence.leader = other.leader;
@@ -130,7 +127,10 @@ class PreparedRun final : public engine::BatchSource {
 
 Session::Impl::Impl(std::shared_ptr<Model> owner, const engine::EncoderCapacity& planned)
     : model(std::move(owner)), internals(model->impl()), capacity(planned), reader(internals.tasks) {}
-Session::Impl::~Impl() { internals.session_bytes -= block.size(); }
+Session::Impl::~Impl() {
+  internals.session_bytes -= block.size();
+  if (device != nullptr) internals.session_device_bytes -= device->device_bytes();
+}
 
 Status Session::Impl::check_limits(const Task& task) const { return engine::check_limits(task, capacity); }
 
@@ -244,30 +244,26 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
     PETS_ASSIGN_OR_RETURN(const uint32_t threads, engine::check_session_options(options));
     Model::Impl& internals = model->impl();
     engine::TaskLimits limits;
-    uint64_t device_tasks = 0, device_task_bytes = 0, largest_device_task = 0;
+    engine::DeviceTasks device_tasks;
     internals.tasks.view([&](const TaskSet& set) {
       for (const auto& task : set.tasks) {
         limits.include(task->limits);
-        if (internals.device == nullptr) continue;
-        const uint64_t bytes = internals.device->task_bytes(task->weights);
-        ++device_tasks;
-        device_task_bytes += bytes;
-        largest_device_task = std::max(largest_device_task, bytes);
+        if (internals.device != nullptr) device_tasks.include(internals.device->task_bytes(task->weights));
       }
     });
     engine::EncoderCapacity capacity = engine::plan_capacity(internals.base, limits, options, threads);
-    capacity.device_tasks = static_cast<uint32_t>(std::min<uint64_t>(device_tasks + kLaterTasks, UINT16_MAX));
-    capacity.device_task_bytes = options.device_task_bytes != 0 ? options.device_task_bytes : device_task_bytes;
-    capacity.largest_device_task = largest_device_task;
+    engine::plan_device_capacity(device_tasks, options, capacity);
     const size_t scratch = internals.has_tokenizer ? internals.tokenizer.scratch_bytes() : 0;
     memory::Arena counting;
     engine::SessionMemory().lay_out(counting, internals.base, capacity, scratch);
     const uint64_t limit = internals.options.memory_limit;
-    const uint64_t needed = internals.used_bytes() + counting.used();
+    const uint64_t own = counting.used() + (internals.device == nullptr ? 0 : internals.device->session_bytes(capacity));
+    const uint64_t needed = internals.used_bytes() + own;
     if (limit != 0 && needed > limit) {
       return Status::error(ErrorCode::kResourceExhausted,
-                           "the model and this session need %" PRIu64 " bytes (%zu of them for the session), the memory limit is %" PRIu64,
-                           needed, counting.used(), limit);
+                           "the model and this session need %" PRIu64 " bytes (%" PRIu64
+                           " of them for the session), the memory limit is %" PRIu64,
+                           needed, own, limit);
     }
     auto impl = std::make_unique<Impl>(std::move(model), capacity);
     PETS_ASSIGN_OR_RETURN(impl->block, memory::Block::allocate(counting.used()));
@@ -281,6 +277,7 @@ Result<std::unique_ptr<Session>> Session::create(std::shared_ptr<Model> model, c
     }
     if (impl->internals.device != nullptr) {
       PETS_ASSIGN_OR_RETURN(impl->device, impl->internals.device->make_encoder(capacity));
+      impl->internals.session_device_bytes += impl->device->device_bytes();
     }
     return std::unique_ptr<Session>(new Session(std::move(impl)));
   } catch (const std::bad_alloc&) {
@@ -293,6 +290,8 @@ Status Session::run(std::span<const Query> queries, AnswerFn on_answer, void* co
 }
 Model& Session::model() const noexcept { return *impl_->model; }
 uint64_t Session::arena_bytes() const noexcept { return impl_->block.size(); }
+uint64_t Session::device_bytes() const noexcept { return impl_->device == nullptr ? 0 : impl_->device->device_bytes(); }
+DeviceCounters Session::device_counters() const noexcept { return impl_->device == nullptr ? DeviceCounters() : impl_->device->counters(); }
 uint32_t Session::threads() const noexcept { return impl_->capacity.threads; }
 
 }  // namespace pets

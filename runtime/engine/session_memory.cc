@@ -34,8 +34,17 @@ EncoderCapacity plan_capacity(const BaseWeights& base, const TaskLimits& tasks, 
   return capacity;
 }
 
+void plan_device_capacity(const DeviceTasks& tasks, const SessionOptions& options, EncoderCapacity& capacity) {
+  constexpr uint64_t kLaterTasks = 16;
+  capacity.device_tasks = static_cast<uint32_t>(std::min<uint64_t>(tasks.count + kLaterTasks, UINT16_MAX));
+  capacity.device_task_bytes = options.device_task_bytes != 0 ? options.device_task_bytes : tasks.bytes;
+  capacity.largest_device_task = tasks.largest;
+  capacity.operator_streams = options.operator_streams;
+  capacity.device_graphs = options.device_graphs && options.operator_streams == 0;
+}
+
 Result<uint32_t> check_session_options(const SessionOptions& options) noexcept {
-  constexpr uint32_t kMaxTokens = 1U << 22, kMaxThreads = 1024;
+  constexpr uint32_t kMaxTokens = 1U << 22, kMaxThreads = 1024, kMaxStreams = 32;
   const auto out_of_range = [](const char* name, uint32_t greatest, uint32_t found) {
     return Status::error(ErrorCode::kInvalidArgument, "%s: expected 1 to %u, found %u", name, greatest, found);
   };
@@ -44,6 +53,10 @@ Result<uint32_t> check_session_options(const SessionOptions& options) noexcept {
   }
   if (options.max_batch_queries == 0 || options.max_batch_queries > kMaxTokens) {
     return out_of_range("max_batch_queries", kMaxTokens, options.max_batch_queries);
+  }
+  if (options.operator_streams > kMaxStreams) {
+    return Status::error(ErrorCode::kInvalidArgument, "operator_streams: expected 0 to %u, found %u", kMaxStreams,
+                         options.operator_streams);
   }
   if (options.pool != nullptr) {
     const uint32_t threads = options.pool->threads();

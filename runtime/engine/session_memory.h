@@ -1,6 +1,7 @@
 // Everything a session touches while it runs, laid out in its arena: the planner counts with the same code.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -33,6 +34,18 @@ struct SessionMemory {
 /// Capacity for the tasks at hand, with room for usual tasks that are added later: rank 64, a bottleneck of half the hidden size, 16
 /// labels a token, hidden labels a query.
 EncoderCapacity plan_capacity(const BaseWeights& base, const TaskLimits& tasks, const SessionOptions& options, uint32_t threads);
+
+/// What the tasks at hand take on a device.
+struct DeviceTasks {
+  uint64_t count = 0, bytes = 0, largest = 0;
+  void include(uint64_t task_bytes) {
+    ++count;
+    bytes += task_bytes;
+    largest = std::max(largest, task_bytes);
+  }
+};
+/// Completes a capacity for a device, with room for some tasks that are added later.
+void plan_device_capacity(const DeviceTasks& tasks, const SessionOptions& options, EncoderCapacity& capacity);
 
 /// Options checked; the number of workers that a session with them has.
 Result<uint32_t> check_session_options(const SessionOptions& options) noexcept;

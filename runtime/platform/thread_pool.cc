@@ -60,6 +60,15 @@ class PthreadPool final : public ThreadPool {
         },
         &submitted, count, flags_);
     __tsan_acquire(&submitted);
+    awake_ = flags_ == 0;
+  }
+
+  /// pthreadpool's workers spin for a million pauses, some 20 ms, after a region, unless that region says that they should not.
+  void rest() noexcept override {
+    if (!awake_) return;
+    awake_ = false;
+    pthreadpool_parallelize_1d(
+        pool_, [](void*, size_t) {}, nullptr, threads_, PTHREADPOOL_FLAG_YIELD_WORKERS);
   }
 
  private:
@@ -70,6 +79,7 @@ class PthreadPool final : public ThreadPool {
   pthreadpool_t pool_;
   uint32_t threads_;
   uint32_t flags_;
+  bool awake_ = false;  // of the thread that runs the pool
 };
 
 /// Starts `count` threads at once and ends them: pthreadpool itself waits for ever for one that the system refused to start (a limit on

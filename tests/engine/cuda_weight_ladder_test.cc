@@ -159,7 +159,7 @@ TEST_F(WeightLadder, InPlaceNothingOfTheBaseIsInTheDevicesMemory) {
       write(kEven, precision);
       const auto model = loaded(kThor, memory);
       ASSERT_NE(model, nullptr);
-      EXPECT_EQ(model->impl().device->device_bytes(), 0U);
+      EXPECT_EQ(model->impl().device->base_bytes(), 0U);
       const engine::BaseWeights& base = model->impl().base;
       if (precision == Precision::kFloat32) expect_in_place<float>(base, memory);
       if (precision == Precision::kFloat16) expect_in_place<Half>(base, memory);
@@ -173,10 +173,42 @@ TEST_F(WeightLadder, OnlyWhatIsPaddedIsCopied) {
   const auto copied = loaded(kNothing), in_place = loaded(kThor);
   ASSERT_TRUE(copied != nullptr && in_place != nullptr);
   const uint64_t padded = 112, linear = padded * kPadded.hidden * sizeof(Half), bias = padded * sizeof(float);
-  EXPECT_EQ(in_place->impl().device->device_bytes(), kPadded.layers * (2 * linear + bias));
-  EXPECT_EQ(copied->impl().device->device_bytes(), BaseTables<Half>::count_bytes(copied->impl().base, false));
-  EXPECT_EQ(in_place->impl().device->device_bytes(), BaseTables<Half>::count_bytes(in_place->impl().base, true));
-  EXPECT_LT(in_place->impl().device->device_bytes(), copied->impl().device->device_bytes() / 2);
+  EXPECT_EQ(in_place->impl().device->base_bytes(), kPadded.layers * (2 * linear + bias));
+  EXPECT_EQ(copied->impl().device->base_bytes(), BaseTables<Half>::count_bytes(copied->impl().base, false));
+  EXPECT_EQ(in_place->impl().device->base_bytes(), BaseTables<Half>::count_bytes(in_place->impl().base, true));
+  EXPECT_LT(in_place->impl().device->base_bytes(), copied->impl().device->base_bytes() / 2);
+}
+
+TEST_F(WeightLadder, IsPlannedToTheByte) {
+  for (const auto& shape : {kEven, kPadded}) {
+    write(shape, Precision::kFloat16);
+    for (const HostAccess& access : {kCard, kOrin, kThor}) {
+      const auto model = loaded(access);
+      ASSERT_NE(model, nullptr);
+      auto session = Session::create(model);
+      ASSERT_TRUE(session) << session.status().c_str();
+      ModelOptions options;
+      options.backend = Backend::kCuda;
+      const auto foretold = plan(file_.c_str(), options);
+      ASSERT_TRUE(foretold) << foretold.status().c_str();
+      EXPECT_EQ(foretold->device_bytes, model->memory().device_bytes);
+      EXPECT_EQ(foretold->total_bytes, model->memory().total_bytes);
+    }
+  }
+}
+
+TEST_F(WeightLadder, ACopyThatWasNotPlannedKeepsTheLimit) {
+  ModelOptions options;
+  options.backend = Backend::kCuda;
+  emulated_host().access = kOrin;
+  const auto foretold = plan(file_.c_str(), options);
+  ASSERT_TRUE(foretold) << foretold.status().c_str();
+  options.memory_limit = foretold->mapped_bytes + foretold->model_bytes;
+  EXPECT_TRUE(Model::load(file_.c_str(), options));
+  emulated_host().registration_fails = true;
+  const auto refused = Model::load(file_.c_str(), options);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.status().code(), ErrorCode::kResourceExhausted) << refused.status().c_str();
 }
 
 TEST_F(WeightLadder, TheCopyOfEitherLayoutIsOfOneSize) {
@@ -186,7 +218,7 @@ TEST_F(WeightLadder, TheCopyOfEitherLayoutIsOfOneSize) {
     write(shape, Precision::kBFloat16, Target::kCpu);
     const auto for_cpu = loaded(kNothing);
     ASSERT_TRUE(for_cuda != nullptr && for_cpu != nullptr);
-    EXPECT_EQ(for_cuda->impl().device->device_bytes(), for_cpu->impl().device->device_bytes());
+    EXPECT_EQ(for_cuda->impl().device->base_bytes(), for_cpu->impl().device->base_bytes());
   }
 }
 

@@ -1,15 +1,31 @@
 // A stand-in for CUDA's libraries on the CPU, for tests: memory from the heap, work done when it is queued.
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstring>
+#include <functional>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/emulation/failure.h"
+#include "runtime/platform/check.h"
 
 namespace pets::cuda {
 namespace {
 
-constexpr std::align_val_t kAlignment{256};  // cudaMalloc's
+constexpr std::align_val_t kAlignment{kDeviceAlignment};
+
+constexpr uint64_t kNever = UINT64_MAX;
+std::atomic<uint64_t> operations_left{kNever};
+
+Status operate() {
+  if (operations_left == kNever) return {};
+  if (operations_left == 0) return Status::error(ErrorCode::kInternal, "cuda: the work on the device: an emulated failure (700)");
+  --operations_left;
+  return {};
+}
 
 std::byte* take(size_t bytes) {
   auto* data = static_cast<std::byte*>(::operator new(bytes, kAlignment, std::nothrow));
@@ -17,40 +33,103 @@ std::byte* take(size_t bytes) {
   return data;
 }
 
+using Work = std::vector<std::function<void()>>;
+
+class EmulatedGraph final : public Graph {
+ public:
+  explicit EmulatedGraph(Work work) : work_(std::move(work)) {}
+  void run() const {
+    for (const auto& step : work_) step();
+  }
+
+ private:
+  Work work_;
+};
+
 class EmulatedQueue final : public Queue {
  public:
-  Stream stream() const noexcept override { return {}; }
+  Status set_workspace(std::byte* workspace) noexcept override {
+    workspace_ = workspace;
+    return {};
+  }
+  Stream stream(uint32_t index) const noexcept override {
+    if (index != 0) return {&spread_[index]};
+    return {capturing_ ? &captured_ : nullptr};
+  }
+  Status fork(uint32_t) noexcept override { return {}; }
+  /// Only now do the streams run, the last one first: what should have waited for them, or for one another, is wrong.
+  Status join(uint32_t streams) noexcept override {
+    for (uint32_t i = streams; i-- > 1;) {
+      for (const auto& step : std::exchange(spread_[i], {})) (void)queue(step);
+    }
+    return {};
+  }
   Status upload(void* to, const void* from, size_t bytes) noexcept override { return copy(to, from, bytes); }
   Status download(void* to, const void* from, size_t bytes) noexcept override { return copy(to, from, bytes); }
   Status product(const Product<float>& call) noexcept override { return multiply(call); }
   Status product(const Product<Half>& call) noexcept override { return multiply(call); }
   Status product(const Product<BFloat16>& call) noexcept override { return multiply(call); }
   Status launched() noexcept override { return {}; }
-  Status synchronize() noexcept override { return {}; }
-
- private:
-  static Status copy(void* to, const void* from, size_t bytes) {
-    if (bytes != 0) std::memcpy(to, from, bytes);
+  Status synchronize() noexcept override { return operations_left == 0 ? operate() : Status::ok(); }
+  Status begin_capture() noexcept override {
+    captured_.clear();
+    capturing_ = true;
     return {};
   }
-  template <class T>
-  static Status multiply(const Product<T>& call) {
-    for (size_t row = 0; row < call.rows; ++row) {
-      for (size_t column = 0; column < call.out; ++column) {
-        float sum = 0;
-        for (size_t k = 0; k < call.in; ++k) {
-          sum += kernels::cuda::to_float(call.x[row * call.in + k]) * kernels::cuda::to_float(call.w[column * call.in + k]);
-        }
-        call.y[row * call.out_stride + column] = kernels::cuda::from_float<T>(sum);
-      }
+  Result<std::unique_ptr<Graph>> end_capture() noexcept override {
+    capturing_ = false;
+    return std::unique_ptr<Graph>(new EmulatedGraph(std::exchange(captured_, {})));
+  }
+  Status replay(const Graph& graph) noexcept override {
+    PETS_RETURN_IF_ERROR(operate());
+    static_cast<const EmulatedGraph&>(graph).run();
+    return {};
+  }
+
+ private:
+  template <class F>
+  Status queue(const F& work) {
+    PETS_RETURN_IF_ERROR(operate());
+    if (capturing_) {
+      captured_.push_back(work);
+    } else {
+      work();
     }
     return {};
   }
+  Status copy(void* to, const void* from, size_t bytes) {
+    return queue([=] {
+      if (bytes != 0) std::memcpy(to, from, bytes);
+    });
+  }
+  template <class T>
+  Status multiply(const Product<T>& call) {
+    if (workspace_ == nullptr) return Status::error(ErrorCode::kInternal, "a product before its workspace was set");
+    return queue([=] {
+      for (size_t row = 0; row < call.rows; ++row) {
+        for (size_t column = 0; column < call.out; ++column) {
+          float sum = 0;
+          for (size_t k = 0; k < call.in; ++k) {
+            sum += kernels::cuda::to_float(call.x[row * call.in + k]) * kernels::cuda::to_float(call.w[column * call.in + k]);
+          }
+          call.y[row * call.out_stride + column] = kernels::cuda::from_float<T>(sum);
+        }
+      }
+    });
+  }
+
+  mutable Work captured_;
+  mutable std::array<Work, kMostStreams> spread_;  // between fork and join
+  bool capturing_ = false;
+  std::byte* workspace_ = nullptr;
 };
 
 }  // namespace
 
+void emulation::fail_after(uint32_t operations) { operations_left = operations; }
+
 Result<DeviceInfo> probe_device() noexcept {
+  if (operations_left == 0) operations_left = kNever;
   DeviceInfo info;
   std::strcpy(info.name, "emulated");
   info.total_bytes = info.free_bytes = uint64_t{1} << 30;
@@ -85,7 +164,7 @@ Result<HostMemory> HostMemory::allocate(size_t bytes) noexcept {
   return memory;
 }
 
-Result<std::unique_ptr<Queue>> Queue::create() noexcept {
+Result<std::unique_ptr<Queue>> Queue::create(uint32_t) noexcept {
   std::unique_ptr<Queue> queue(new (std::nothrow) EmulatedQueue());
   if (queue == nullptr) return Status::error(ErrorCode::kResourceExhausted, "a queue: out of memory");
   return queue;

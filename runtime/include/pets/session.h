@@ -40,6 +40,10 @@ class Session {
 
   Model& model() const noexcept;
   uint64_t arena_bytes() const noexcept;
+  /// Of device memory (`Plan::device_bytes`, without the model's).
+  uint64_t device_bytes() const noexcept;
+  /// Of the thread that runs the session.
+  DeviceCounters device_counters() const noexcept;
   uint32_t threads() const noexcept;
 
   class Impl;

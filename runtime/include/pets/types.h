@@ -87,6 +87,12 @@ struct SessionOptions {
   /// Backend::kCuda: bytes of device memory for the values of tasks; 0: of all tasks at hand. Tasks beyond it are brought in when they are
   /// needed, the least recently used leave; a batch whose tasks do not fit together is split.
   uint64_t device_task_bytes = 0;
+  /// Backend::kCuda: launches of batches that come again, by their number of rows, are captured as CUDA graphs and replayed, whatever their
+  /// tasks. Rows are rounded up for it, by an eighth at most.
+  bool device_graphs = true;
+  /// Backend::kCuda: 0: the PET operators of all tasks of a batch are one launch a family and site; 1 to 32: a launch for each task, on so
+  /// many streams, as the PetS paper schedules them. There to be compared with; no graphs then.
+  uint32_t operator_streams = 0;
   /// The application's own pool; it must outlive the session.
   ThreadPool* pool = nullptr;
 };
@@ -97,7 +103,19 @@ struct Plan {
   uint64_t model_bytes = 0;   ///< tables that describe tasks and sites, allocated at load
   uint64_t arena_bytes = 0;   ///< one session's activations and scratch, one allocation
   uint64_t server_bytes = 0;  ///< a server's queue and counters, in a plan of one
-  uint64_t total_bytes = 0;   ///< the sum
+  /// Backend::kCuda: memory of the device, one allocation for the base and one a session. What CUDA's own libraries, kernels' code and
+  /// captured graphs take comes on top. On a Jetson it is the same memory as the rest.
+  uint64_t device_bytes = 0;
+  uint64_t total_bytes = 0;  ///< the sum
+};
+
+/// Backend::kCuda: what a session's work on the device has been.
+struct DeviceCounters {
+  uint64_t batches = 0;
+  uint64_t captures = 0;     ///< graphs made
+  uint64_t replays = 0;      ///< batches that were a graph's
+  uint64_t task_copies = 0;  ///< tasks brought to the device
+  double host_seconds = 0;   ///< of the calling thread until all work of a batch was queued, summed over batches
 };
 
 /// What a bundle says of one task.

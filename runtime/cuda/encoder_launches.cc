@@ -1,0 +1,244 @@
+#include "runtime/cuda/encoder_launches.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/activation/bias_activation_cuda.h"
+#include "kernels/bottleneck/bottleneck_cuda.h"
+#include "kernels/low_rank/low_rank_cuda.h"
+#include "kernels/mask/mask_cuda.h"
+#include "kernels/norm/residual_norm_cuda.h"
+#include "kernels/rows/rows_cuda.h"
+#include "kernels/scale/scale_input_cuda.h"
+#include "kernels/sparse/sparse_cuda.h"
+#include "runtime/platform/check.h"
+
+namespace pets::cuda {
+
+using engine::kAttentionOutput;
+using engine::kDown;
+using engine::kKey;
+using engine::kQuery;
+using engine::kUp;
+using engine::kValue;
+using kernels::cuda::RowTiles;
+
+template <class T>
+void Activations<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& base, uint32_t rows) {
+  const size_t all = rows, width = base.hidden;
+  hidden = arena.array<T>(all * width);
+  qkv = arena.array<T>(all * 3 * width);
+  context = arena.array<T>(all * width);
+  dense = arena.array<T>(all * width);
+  intermediate = arena.array<T>(all * padded(base.intermediate));
+  scaled = arena.array<T>(all * std::max(base.hidden, padded(base.intermediate)));
+  strips = arena.array<float>(size_t{engine::strip_count(rows)} * kernels::kStripRows * width);
+}
+
+template <class T>
+LinearShape EncoderLaunches<T>::shape(const Linear& site) const {
+  return device_shape(at_.base.layer[site.layer].linear[site.index]);
+}
+
+template <class T>
+template <class Has, class Launch>
+void EncoderLaunches<T>::each_launch(const Rows& rows, TileFamily family, const Has& has, const Launch& launch) const {
+  const RowTile* const tiles = rows.tables->tiles[family];
+  if (at_.streams == nullptr) {
+    const uint32_t most = most_tiles(rows.count, std::min(extents_.queries, at_.tasks.slots()), kTileRows);
+    launch(queue_.stream(), RowTiles{tiles, rows.tables->tile_count + family, most});
+    return;
+  }
+  const RowTables& host = at_.streams->rows(rows.read);
+  const RowTile* const host_tiles = host.tiles[family];
+  for (uint32_t first = 0, end = 0; first < host.tile_count[family]; first = end) {
+    while (end < host.tile_count[family] && host_tiles[end].slot == host_tiles[first].slot) ++end;
+    const StreamSchedule::Task& task = at_.streams->task(host_tiles[first].slot);
+    if (has(*task.weights)) launch(queue_.stream(task.stream), RowTiles{tiles + first, nullptr, end - first});
+  }
+}
+
+/// The deltas of the tasks' operators, after the shared product.
+template <class T>
+Status EncoderLaunches<T>::operators(const Linear& site, const T* x, const Rows& rows) {
+  const auto [in, out] = shape(site);
+  const OperatorPresence::Linear& present = at_.presence.linear(site.layer, site.index);
+  if (!present.mask && !present.low_rank && !present.sparse) return {};
+  const auto linears = at_.tasks.linears(site.layer, site.index);
+  // Of one task's operators at a site; a task that has none there has no launch of its own.
+  const auto having = [&](auto&& has) {
+    return [&site, has](const engine::TaskWeights& task) {
+      const engine::LinearOperators* own = task.layer[site.layer].linear[site.index];
+      return own != nullptr && has(*own);
+    };
+  };
+  using engine::LinearOperators;
+  PETS_RETURN_IF_ERROR(fork());
+  if (present.mask) {
+    each_launch(rows, kMaskTiles, having([](const LinearOperators& own) { return own.mask != nullptr; }),
+                [&](Stream stream, const RowTiles& tiles) {
+                  const T* const weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
+                  kernels::cuda::mask(stream, kernels::cuda::Mask<T>{x, weight, site.y, in, out, site.y_stride, tiles, linears});
+                });
+  }
+  if (present.low_rank) {
+    each_launch(rows, kLowRankTiles, having([](const LinearOperators& own) { return own.rank != 0; }),
+                [&](Stream stream, const RowTiles& tiles) {
+                  kernels::cuda::low_rank(
+                      stream, kernels::cuda::LowRank<T>{x, site.y, in, out, site.y_stride, tiles, linears, at_.presence.most_rank()});
+                });
+  }
+  if (present.sparse) {
+    each_launch(rows, kSparseTiles, having([](const LinearOperators& own) { return own.sparse_column_start != nullptr; }),
+                [&](Stream stream, const RowTiles& tiles) {
+                  kernels::cuda::sparse(stream, kernels::cuda::Sparse<T>{x, site.y, in, out, site.y_stride, tiles, linears});
+                });
+  }
+  return join();
+}
+
+/// y = the site's product and deltas, without output scale and bias.
+template <class T>
+Status EncoderLaunches<T>::linear(const Linear& site, const Rows& rows) {
+  const auto [in, out] = shape(site);
+  const T* x = site.x;
+  if (at_.presence.linear(site.layer, site.index).scale_input) {
+    kernels::cuda::scale_input(queue_.stream(),
+                               kernels::cuda::ScaleInput<T>{site.x, at_.activations.scaled, rows.count, in, rows.tables->slots,
+                                                            at_.tasks.linears(site.layer, site.index)});
+    x = at_.activations.scaled;
+  }
+  const T* const weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
+  PETS_RETURN_IF_ERROR(queue_.product(Product<T>{x, weight, site.y, rows.count, in, out, site.y_stride}));
+  return operators(site, x, rows);
+}
+
+template <class T>
+void EncoderLaunches<T>::bias_activation(const Linear& site, const Rows& rows, kernels::Activation activation) {
+  kernels::cuda::bias_activation(
+      queue_.stream(),
+      kernels::cuda::BiasActivation<T>{site.y, rows.count, shape(site).out, site.y_stride, at_.tables.layer[site.layer].bias[site.index],
+                                       activation, rows.tables->slots, at_.tasks.linears(site.layer, site.index)});
+}
+
+template <class T>
+Status EncoderLaunches<T>::projections(uint32_t layer, const Rows& rows) {
+  const uint32_t hidden = at_.base.hidden;
+  const Activations<T>& activations = at_.activations;
+  bool scaled = false;
+  for (const engine::LinearIndex index : {kQuery, kKey, kValue}) scaled = scaled || at_.presence.linear(layer, index).scale_input;
+  if (!scaled) {  // one input, one product
+    PETS_RETURN_IF_ERROR(queue_.product(Product<T>{activations.hidden, at_.tables.layer[layer].query_key_value, activations.qkv, rows.count,
+                                                   hidden, 3 * hidden, 3 * hidden}));
+  }
+  for (const engine::LinearIndex index : {kQuery, kKey, kValue}) {
+    const Linear site{layer, index, activations.hidden, activations.qkv + size_t{index} * hidden, 3 * hidden};
+    PETS_RETURN_IF_ERROR(scaled ? linear(site, rows) : operators(site, site.x, rows));
+    bias_activation(site, rows, kernels::Activation::kNone);
+  }
+  return {};
+}
+
+template <class T>
+void EncoderLaunches<T>::attend(const AttentionTile* tiles, const uint32_t* count, uint32_t rows) {
+  kernels::cuda::Attention<T> call;
+  call.q = at_.activations.qkv;
+  call.k = at_.activations.qkv + at_.base.hidden;
+  call.v = at_.activations.qkv + 2 * size_t{at_.base.hidden};
+  call.q_stride = call.kv_stride = 3 * at_.base.hidden;
+  call.out = at_.activations.context;
+  call.out_stride = at_.base.hidden;
+  call.heads = at_.base.heads;
+  call.head_size = at_.base.head_size;
+  call.scale = 1.0F / std::sqrt(static_cast<float>(at_.base.head_size));
+  call.tiles = tiles;
+  call.tile_count = count;
+  call.most_tiles = most_tiles(rows, extents_.queries, kernels::cuda::kQueryRows);
+  kernels::cuda::attention(queue_.stream(), call);
+}
+
+/// hidden: the sublayer's input, becomes its result.
+template <class T>
+Status EncoderLaunches<T>::close_sublayer(uint32_t layer, engine::SublayerIndex sublayer, const T* dense, T* hidden, const Rows& rows) {
+  const engine::LinearIndex last = sublayer == engine::kAttentionSublayer ? kAttentionOutput : kDown;
+  const float* bias = at_.tables.layer[layer].bias[last];
+  const TaskNorm& norm = at_.tables.layer[layer].norm[sublayer];
+  const auto linears = at_.tasks.linears(layer, last);
+  const auto norms = at_.tasks.norms(layer, sublayer);
+  const auto bottlenecks = at_.tasks.bottlenecks(layer, sublayer);
+  const uint32_t width = at_.base.hidden;
+  const float epsilon = at_.base.norm_epsilon;
+  kernels::cuda::residual_norm(queue_.stream(), kernels::cuda::ResidualNorm<T>{dense, hidden, rows.count, width, epsilon, bias, norm,
+                                                                               rows.tables->slots, linears, norms, bottlenecks});
+  if (!at_.presence.bottleneck(layer, sublayer)) return {};
+  PETS_RETURN_IF_ERROR(fork());
+  each_launch(
+      rows, kBottleneckTiles, [&](const engine::TaskWeights& task) { return task.layer[layer].bottleneck[sublayer] != nullptr; },
+      [&](Stream stream, const RowTiles& tiles) {
+        kernels::cuda::bottleneck(stream, kernels::cuda::BottleneckSite<T>{dense, hidden, width, epsilon, bias, norm, tiles, linears, norms,
+                                                                           bottlenecks, at_.presence.most_inner()});
+      });
+  return join();
+}
+
+template <class T>
+void EncoderLaunches<T>::embed(const Rows& rows) {
+  kernels::cuda::EmbeddingNorm<T> embedding;
+  embedding.tokens = at_.device.tokens;
+  embedding.rows = rows.count;
+  embedding.width = at_.base.hidden;
+  embedding.word = at_.tables.word;
+  embedding.position = at_.tables.position;
+  embedding.token_type = at_.tables.token_type;
+  embedding.norm = at_.tables.embeddings_norm;
+  embedding.epsilon = at_.base.norm_epsilon;
+  embedding.slots = rows.tables->slots;
+  embedding.tasks = at_.tasks.embeddings();
+  embedding.hidden = at_.activations.hidden;
+  kernels::cuda::embedding_norm(queue_.stream(), embedding);
+}
+
+template <class T>
+Status EncoderLaunches<T>::queue() {
+  const Activations<T>& activations = at_.activations;
+  const uint32_t width = at_.base.hidden;
+  Rows rows{extents_.rows, &at_.device.all, false};
+  T* hidden = activations.hidden;
+  embed(rows);
+  for (uint32_t layer = 0; layer < at_.base.layers; ++layer) {
+    const ProfilerRange range("pets: layer");
+    PETS_RETURN_IF_ERROR(projections(layer, rows));
+    T* attended = activations.context;
+    if (layer + 1 == at_.base.layers && extents_.read_rows != 0) {
+      attend(at_.device.read_attention_tiles, at_.device.attention_count + 1, extents_.read_rows);
+      // From here on only the rows that heads read. Nothing reads qkv and context after this attention.
+      rows = {extents_.read_rows, &at_.device.read, true};
+      kernels::cuda::gather_rows(queue_.stream(), activations.context, at_.device.read_rows, rows.count, width, activations.qkv);
+      attended = activations.qkv;
+      kernels::cuda::gather_rows(queue_.stream(), activations.hidden, at_.device.read_rows, rows.count, width, activations.context);
+      hidden = activations.context;
+    } else {
+      attend(at_.device.attention_tiles, at_.device.attention_count, rows.count);
+    }
+    PETS_RETURN_IF_ERROR(linear({layer, kAttentionOutput, attended, activations.dense, width}, rows));
+    PETS_RETURN_IF_ERROR(close_sublayer(layer, engine::kAttentionSublayer, activations.dense, hidden, rows));
+    const Linear up{layer, kUp, hidden, activations.intermediate, padded(at_.base.intermediate)};
+    PETS_RETURN_IF_ERROR(linear(up, rows));
+    bias_activation(up, rows, at_.base.activation);
+    PETS_RETURN_IF_ERROR(linear({layer, kDown, activations.intermediate, activations.dense, width}, rows));
+    PETS_RETURN_IF_ERROR(close_sublayer(layer, engine::kFfnSublayer, activations.dense, hidden, rows));
+    PETS_RETURN_IF_ERROR(queue_.launched());
+  }
+  // `read_rows` counts among all rows; what is left lies in order.
+  kernels::cuda::gather_strips(queue_.stream(), hidden, static_cast<const uint32_t*>(nullptr), rows.count, width, activations.strips);
+  return queue_.launched();
+}
+
+template struct Activations<float>;
+template struct Activations<Half>;
+template struct Activations<BFloat16>;
+template class EncoderLaunches<float>;
+template class EncoderLaunches<Half>;
+template class EncoderLaunches<BFloat16>;
+
+}  // namespace pets::cuda

@@ -1,0 +1,96 @@
+// What is queued for one batch: the encoder's layers, shared products over all rows and PET operators in between.
+#pragma once
+
+#include <span>
+
+#include "runtime/cuda/base_tables.h"
+#include "runtime/cuda/batch_tables.h"
+#include "runtime/cuda/device.h"
+#include "runtime/cuda/operator_presence.h"
+#include "runtime/cuda/shape.h"
+#include "runtime/cuda/stream_schedule.h"
+#include "runtime/cuda/task_store.h"
+#include "runtime/memory/arena.h"
+
+namespace pets::cuda {
+
+/// Activations of one session in device memory, [rows][.].
+template <class T>
+struct Activations {
+  T* hidden = nullptr;        ///< the residual stream
+  T* qkv = nullptr;           ///< [rows][3 hidden]
+  T* context = nullptr;       ///< the attention's output
+  T* dense = nullptr;         ///< a sublayer's product
+  T* intermediate = nullptr;  ///< [rows][intermediate]
+  T* scaled = nullptr;        ///< [rows][widest input]: where a task scales a linear's input
+  float* strips = nullptr;    ///< the result as heads read it
+
+  void lay_out(memory::Arena& arena, const engine::BaseWeights& base, uint32_t rows);
+};
+
+/// All that the launches of a batch depend on; whatever else changes from batch to batch lies in device memory. So batches of equal extents
+/// have the same launches, and one captured graph serves them.
+struct LaunchExtents {
+  uint32_t rows = 0;       ///< of all layers
+  uint32_t read_rows = 0;  ///< after the last attention; 0: all
+  uint32_t queries = 0;    ///< at most so many sequences
+  bool operator==(const LaunchExtents&) const = default;
+};
+
+/// What a batch's launches work on; all of it outlives them.
+template <class T>
+struct EncoderSite {
+  const engine::BaseWeights& base;
+  const BaseTables<T>& tables;
+  const TaskStore<T>& tasks;
+  const OperatorPresence& presence;
+  const Activations<T>& activations;
+  const BatchTables& device;
+  /// Null: the operators of all tasks in one launch a family and site.
+  const StreamSchedule* streams = nullptr;
+};
+
+template <class T>
+class EncoderLaunches {
+ public:
+  EncoderLaunches(const EncoderSite<T>& site, const LaunchExtents& extents, Queue& queue) : at_(site), extents_(extents), queue_(queue) {}
+
+  /// Embeddings, all layers, and the result in `activations.strips`.
+  Status queue();
+
+ private:
+  /// One linear of the layers: x is [rows][in], y [rows][y_stride].
+  struct Linear {
+    uint32_t layer = 0;
+    engine::LinearIndex index = engine::kQuery;
+    const T* x = nullptr;
+    T* y = nullptr;
+    uint32_t y_stride = 0;
+  };
+  /// The rows that a layer works on.
+  struct Rows {
+    uint32_t count = 0;
+    const RowTables* tables = nullptr;
+    bool read = false;
+  };
+
+  void embed(const Rows& rows);
+  Status projections(uint32_t layer, const Rows& rows);
+  Status linear(const Linear& site, const Rows& rows);
+  Status operators(const Linear& site, const T* x, const Rows& rows);
+  void attend(const AttentionTile* tiles, const uint32_t* count, uint32_t rows);
+  void bias_activation(const Linear& site, const Rows& rows, kernels::Activation activation);
+  Status close_sublayer(uint32_t layer, engine::SublayerIndex sublayer, const T* dense, T* hidden, const Rows& rows);
+  LinearShape shape(const Linear& site) const;
+  /// Calls launch(stream, tiles) once for all tasks, or for every task that `has` the operator.
+  template <class Has, class Launch>
+  void each_launch(const Rows& rows, TileFamily family, const Has& has, const Launch& launch) const;
+  Status fork() { return at_.streams == nullptr ? Status::ok() : queue_.fork(at_.streams->streams()); }
+  Status join() { return at_.streams == nullptr ? Status::ok() : queue_.join(at_.streams->streams()); }
+
+  const EncoderSite<T>& at_;
+  const LaunchExtents& extents_;
+  Queue& queue_;
+};
+
+}  // namespace pets::cuda

@@ -1,8 +1,12 @@
-// Packs the base: every linear in panels, in the precision asked for; tables, vectors and the tokenizer as they are.
+// Packs the base: every linear in the precision asked for, in panels for the CPU, row-major for a GPU; tables likewise, vectors and the
+// tokenizer as they are.
+#include <initializer_list>
+
 #include "converter/bundle/bundle_writer.h"
 #include "converter/bundle/pack_tensors.h"
 #include "runtime/platform/check.h"
 #include "runtime/tokenizer/tables.h"
+#include "schema/bundle_format.h"
 
 namespace pets::converter {
 namespace {
@@ -15,11 +19,22 @@ struct LayerHandles {
   NormHandles attention_norm, ffn_norm;
 };
 
+constexpr uint64_t kCudaAlignment = 256;  // what cudaMalloc gives, and so what cuBLAS's kernels are chosen for
+
 class BaseSegmentWriter {
  public:
-  BaseSegmentWriter(const BaseModel& base, Precision precision) : base_(base), precision_(precision) {}
+  BaseSegmentWriter(const BaseModel& base, Precision precision, Target target)
+      : base_(base),
+        precision_(precision),
+        target_(target),
+        builder_(target == Target::kCuda ? kCudaAlignment : schema::kTensorAlignment) {}
 
   Result<SegmentImage> write() {
+    if (target_ == Target::kCuda && precision_ == Precision::kInt8) {
+      return Status::error(ErrorCode::kInvalidArgument,
+                           "%s: int8 is for the cpu, a GPU computes in half precision here: pack for cuda with fp16, bf16 or fp32",
+                           base_.source.c_str());
+    }
     PETS_RETURN_IF_ERROR(add_tensors());
     return builder_.finish("", [this] { write_metadata(); });
   }
@@ -27,9 +42,9 @@ class BaseSegmentWriter {
  private:
   // ---- tensors
   Status add_tensors() {
-    word_ = add_table(builder_, base_.word_embeddings);
-    position_ = add_table(builder_, base_.position_embeddings);
-    token_type_ = add_table(builder_, base_.token_type_embeddings);
+    PETS_ASSIGN_OR_RETURN(word_, add_embeddings(base_.word_embeddings, SiteKind::kEmbeddingsWord));
+    PETS_ASSIGN_OR_RETURN(position_, add_embeddings(base_.position_embeddings, SiteKind::kEmbeddingsPosition));
+    PETS_ASSIGN_OR_RETURN(token_type_, add_embeddings(base_.token_type_embeddings, SiteKind::kEmbeddingsTokenType));
     embeddings_norm_ = add_norm(base_.embeddings_norm);
     layers_.resize(base_.encoder.size());
     for (size_t i = 0; i < base_.encoder.size(); ++i) PETS_RETURN_IF_ERROR(add_layer(static_cast<uint32_t>(i)));
@@ -47,21 +62,42 @@ class BaseSegmentWriter {
   Status add_layer(uint32_t index) {
     const LayerWeights& source = base_.encoder[index];
     LayerHandles& target = layers_[index];
-    PETS_RETURN_IF_ERROR(add_linear(source.query, {SiteKind::kAttentionQuery, index}, &target.query));
-    PETS_RETURN_IF_ERROR(add_linear(source.key, {SiteKind::kAttentionKey, index}, &target.key));
-    PETS_RETURN_IF_ERROR(add_linear(source.value, {SiteKind::kAttentionValue, index}, &target.value));
-    PETS_RETURN_IF_ERROR(add_linear(source.attention_output, {SiteKind::kAttentionOutput, index}, &target.attention_output));
+    // Weights of query, key and value one after another, where a GPU multiplies by all three at once.
+    PETS_RETURN_IF_ERROR(add_linears({{&source.query, {SiteKind::kAttentionQuery, index}, &target.query},
+                                      {&source.key, {SiteKind::kAttentionKey, index}, &target.key},
+                                      {&source.value, {SiteKind::kAttentionValue, index}, &target.value}}));
+    PETS_RETURN_IF_ERROR(add_linears({{&source.attention_output, {SiteKind::kAttentionOutput, index}, &target.attention_output}}));
     target.attention_norm = add_norm(source.attention_norm);
-    PETS_RETURN_IF_ERROR(add_linear(source.up, {SiteKind::kFfnUp, index}, &target.up));
-    PETS_RETURN_IF_ERROR(add_linear(source.down, {SiteKind::kFfnDown, index}, &target.down));
+    PETS_RETURN_IF_ERROR(add_linears({{&source.up, {SiteKind::kFfnUp, index}, &target.up}}));
+    PETS_RETURN_IF_ERROR(add_linears({{&source.down, {SiteKind::kFfnDown, index}, &target.down}}));
     target.ffn_norm = add_norm(source.ffn_norm);
     return {};
   }
 
-  Status add_linear(const LinearWeights& linear, Site site, LinearHandles* handles) {
-    PETS_RETURN_IF_ERROR(add_base_weight(builder_, linear.weight, precision_, base_.source + ": " + schema::site_name(site), handles));
-    handles->bias = add_vector(builder_, linear.bias);
+  struct NamedLinear {
+    const LinearWeights* linear;
+    Site site;
+    LinearHandles* handles;
+  };
+  Status add_linears(std::initializer_list<NamedLinear> linears) {
+    for (const auto& [linear, site, handles] : linears) {
+      const std::string name = base_.source + ": " + schema::site_name(site);
+      if (target_ == Target::kCuda) {
+        PETS_ASSIGN_OR_RETURN(handles->weight, add_row_major(builder_, linear->weight, precision_, name));
+      } else {
+        PETS_RETURN_IF_ERROR(add_base_weight(builder_, linear->weight, precision_, name, handles));
+        handles->bias = add_vector(builder_, linear->bias);
+      }
+    }
+    for (const auto& [linear, site, handles] : linears) {
+      if (target_ == Target::kCuda) handles->bias = add_vector(builder_, linear->bias);
+    }
     return {};
+  }
+
+  Result<TensorHandle> add_embeddings(const Matrix& table, SiteKind kind) {
+    const Precision precision = target_ == Target::kCuda ? precision_ : Precision::kFloat32;
+    return add_row_major(builder_, table, precision, base_.source + ": " + schema::site_name({kind, 0}));
   }
 
   NormHandles add_norm(const NormWeights& norm) { return {add_vector(builder_, norm.gamma), add_vector(builder_, norm.beta)}; }
@@ -132,6 +168,7 @@ class BaseSegmentWriter {
 
   const BaseModel& base_;
   Precision precision_;
+  Target target_;
   SegmentBuilder builder_;
   TensorHandle word_, position_, token_type_, vocabulary_bytes_, vocabulary_offsets_, vocabulary_slots_;
   NormHandles embeddings_norm_;
@@ -146,6 +183,8 @@ uint32_t default_max_length(const BaseModel& base) {
   return longest == 0 || longest > base.positions ? base.positions : static_cast<uint32_t>(longest);
 }
 
-Result<SegmentImage> make_base_segment(const BaseModel& base, Precision precision) { return BaseSegmentWriter(base, precision).write(); }
+Result<SegmentImage> make_base_segment(const BaseModel& base, Precision precision, Target target) {
+  return BaseSegmentWriter(base, precision, target).write();
+}
 
 }  // namespace pets::converter

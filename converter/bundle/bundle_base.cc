@@ -1,5 +1,7 @@
 #include "converter/bundle/bundle_base.h"
 
+#include <algorithm>
+
 #include "converter/bundle/bundle_writer.h"
 #include "kernels/gemm/panel_layout.h"
 
@@ -17,11 +19,25 @@ class BaseUnpacker {
     const auto* values = tensor_as<float>(&tensor, segment_);
     return {values, values + tensor.length() / sizeof(float)};
   }
-  Matrix table(const schema::Tensor& tensor) const { return {tensor.shape()->Get(0), tensor.shape()->Get(1), vector(tensor)}; }
+  /// Row-major: an embedding table, or a weight that was packed for a GPU, widened.
+  Matrix table(const schema::Tensor& tensor) const {
+    Matrix matrix{tensor.shape()->Get(0), tensor.shape()->Get(1), {}};
+    const Precision precision = precision_of(tensor.dtype());
+    if (precision == Precision::kFloat32) {
+      matrix.values = vector(tensor);
+      return matrix;
+    }
+    const auto* values = tensor_as<uint16_t>(&tensor, segment_);
+    matrix.values.resize(matrix.rows * matrix.columns);
+    std::transform(values, values + matrix.values.size(), matrix.values.begin(),
+                   precision == Precision::kFloat16 ? kernels::float_from_half : kernels::float_from_bfloat);
+    return matrix;
+  }
 
   /// The weight of a linear in whatever precision it is stored, widened.
   Matrix weight(const schema::Linear& linear) const {
     const schema::Tensor& tensor = *linear.weight();
+    if (tensor.layout() == schema::Layout::kPlain) return table(tensor);
     switch (precision_of(tensor.dtype())) {
       case Precision::kFloat16:
         return widened(tensor, kernels::WeightType::kFloat16, [values = tensor_as<uint16_t>(&tensor, segment_)](uint64_t, size_t at) {
@@ -138,6 +154,11 @@ BaseModel base_of_bundle(const bundle::BundleFile& file) {
 Precision precision_of_bundle(const bundle::BundleFile& file) {
   const schema::Tensor& weight = *file.base().base->encoder()->Get(0)->query()->weight();
   return precision_of(weight.dtype());
+}
+
+Target target_of_bundle(const bundle::BundleFile& file) {
+  const schema::Tensor& weight = *file.base().base->encoder()->Get(0)->query()->weight();
+  return weight.layout() == schema::Layout::kPlain ? Target::kCuda : Target::kCpu;
 }
 
 }  // namespace pets::converter

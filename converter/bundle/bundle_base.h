@@ -13,5 +13,7 @@ BaseModel base_of_bundle(const bundle::BundleFile& file);
 
 /// How the linear weights of the base's layers are stored.
 Precision precision_of_bundle(const bundle::BundleFile& file);
+/// What the base was packed for.
+Target target_of_bundle(const bundle::BundleFile& file);
 
 }  // namespace pets::converter

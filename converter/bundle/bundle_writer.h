@@ -33,7 +33,8 @@ struct SegmentImage {
 uint32_t default_max_length(const BaseModel& base);
 
 /// Reduced precisions refuse weights that they cannot hold, by name: those beyond the range of fp16 and bf16, and what is not finite.
-Result<SegmentImage> make_base_segment(const BaseModel& base, Precision precision);
+/// int8 is for the CPU alone.
+Result<SegmentImage> make_base_segment(const BaseModel& base, Precision precision, Target target = Target::kCpu);
 /// `task` must have passed check_task; `precision` is that of the base which answered the goldens.
 Result<SegmentImage> make_task_segment(const BaseModel& base, const PetTask& task, const std::vector<Golden>& goldens,
                                        Precision precision = Precision::kFloat32);

@@ -1,5 +1,6 @@
 #include "converter/bundle/pack_tensors.h"
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 
@@ -37,6 +38,15 @@ TensorHandle add_vector(SegmentBuilder& builder, const std::vector<float>& value
 
 TensorHandle add_table(SegmentBuilder& builder, const Matrix& matrix) {
   return builder.add(std::span<const float>(matrix.values), DataType::kFloat32, {matrix.rows, matrix.columns});
+}
+
+Result<TensorHandle> add_row_major(SegmentBuilder& builder, const Matrix& matrix, Precision precision, const std::string& name) {
+  if (precision == Precision::kFloat32) return add_table(builder, matrix);
+  PETS_RETURN_IF_ERROR(check_range(matrix, precision, name));
+  std::vector<uint16_t> values(matrix.values.size());
+  std::transform(matrix.values.begin(), matrix.values.end(), values.begin(),
+                 precision == Precision::kFloat16 ? kernels::half_from_float : kernels::bfloat_from_float);
+  return builder.add(std::span<const uint16_t>(values), data_type_of(precision), {matrix.rows, matrix.columns});
 }
 
 TensorHandle add_panels(SegmentBuilder& builder, const Matrix& matrix) {

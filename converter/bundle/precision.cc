@@ -23,6 +23,8 @@ bool parse_precision(std::string_view name, Precision* precision) {
   return false;
 }
 
+std::string_view target_name(Target target) { return target == Target::kCuda ? "cuda" : "cpu"; }
+
 schema::DataType data_type_of(Precision precision) { return kPrecisionTypes[static_cast<size_t>(precision)]; }
 
 Precision precision_of(schema::DataType type) {

@@ -3,13 +3,12 @@
 #include <cstring>
 
 #include "runtime/bundle/checksum.h"
-#include "schema/bundle_format.h"
 
 namespace pets::converter {
 
 SegmentBuilder::Handle SegmentBuilder::add_bytes(std::span<const std::byte> bytes, schema::DataType type, schema::Layout layout,
                                                  const Shape& shape) {
-  payload_.resize(align_up(payload_.size(), schema::kTensorAlignment));
+  payload_.resize(align_up(payload_.size(), alignment_));
   entries_.push_back({payload_.size(), bytes.size(), type, layout, shape, bundle::checksum(bytes)});
   payload_.insert(payload_.end(), bytes.begin(), bytes.end());
   return {entries_.size() - 1};
@@ -30,8 +29,8 @@ SegmentImage SegmentBuilder::finish(std::string name, const std::function<void()
   };
   // Any non-zero start gives a buffer of the final size: FlatBuffers leaves out zeros, and nothing else depends on the value.
   flatbuffers::FlatBufferBuilder sizing, metadata;
-  build(sizing, schema::kTensorAlignment);
-  payload_start_ = align_up(sizing.GetSize(), schema::kTensorAlignment);
+  build(sizing, alignment_);
+  payload_start_ = align_up(sizing.GetSize(), alignment_);
   build(metadata, payload_start_);
 
   SegmentImage image;

@@ -1,4 +1,4 @@
-// Lays out one segment: a FlatBuffer, then tensors at 64-byte aligned offsets, then slack up to a whole page.
+// Lays out one segment: a FlatBuffer, then tensors at aligned offsets, then slack up to a whole page.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "converter/bundle/bundle_writer.h"
+#include "schema/bundle_format.h"
 #include "schema/bundle_generated.h"
 
 namespace pets::converter {
@@ -24,6 +25,9 @@ class SegmentBuilder {
   struct Handle {
     size_t index = 0;
   };
+
+  /// `alignment` of the tensors, in bytes: kTensorAlignment or a multiple of it.
+  explicit SegmentBuilder(uint64_t alignment = schema::kTensorAlignment) : alignment_(alignment) {}
 
   template <typename T>
   Handle add(std::span<const T> values, schema::DataType type, const Shape& shape, schema::Layout layout = schema::Layout::kPlain) {
@@ -48,6 +52,7 @@ class SegmentBuilder {
   };
   Handle add_bytes(std::span<const std::byte> bytes, schema::DataType type, schema::Layout layout, const Shape& shape);
 
+  uint64_t alignment_;
   std::vector<Entry> entries_;
   std::vector<std::byte> payload_;
   uint64_t payload_start_ = 0;

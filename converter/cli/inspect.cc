@@ -10,6 +10,7 @@
 #include "converter/files/json_reader.h"
 #include "converter/model/names.h"
 #include "runtime/bundle/bundle_file.h"
+#include "runtime/bundle/validate_tensor.h"
 #include "runtime/platform/utf8.h"
 #include "schema/bundle_format.h"
 
@@ -45,6 +46,9 @@ OrderedJson describe_base(const bundle::BundleFile& file) {
   json["source"] = base.source()->str();
   json["architecture"] = base.architecture()->str();
   json["precision"] = precision_name(precision_of_bundle(file));
+  json["target"] = target_name(target_of_bundle(file));
+  json["layout"] = bundle::layout_name(base.encoder()->Get(0)->query()->weight()->layout());
+  json["tables"] = bundle::type_name(base.word_embeddings()->dtype());
   json["hidden"] = base.hidden();
   json["layers"] = base.layers();
   json["heads"] = base.heads();
@@ -140,6 +144,7 @@ void print_base(const OrderedJson& base) {
              base["hidden"].get<uint32_t>(), base["layers"].get<uint32_t>(), base["heads"].get<uint32_t>(),
              base["intermediate"].get<uint32_t>(), base["vocabulary"].get<uint32_t>(), base["positions"].get<uint32_t>(),
              base["token_types"].get<uint32_t>());
+  fmt::print("          packed for {}: layout {}, tables in {}\n", shown(base["target"]), shown(base["layout"]), shown(base["tables"]));
   fmt::print("          {}, {}\n", base["pooler"].get<bool>() ? "with pooler" : "no pooler",
              base["tokenizer"].get<bool>() ? "WordPiece tokenizer" : "no tokenizer: token ids only");
 }

@@ -88,7 +88,11 @@ class CommandLine {
     CLI::App* command = app_.add_subcommand("pack", "Pack a base and its tasks into one bundle");
     command->add_option("MANIFEST", pack_.manifest, "the YAML file that names base and tasks")->required();
     command->add_option("-o,--output", pack_.output, "the bundle to write")->required()->check(check_not_empty)->type_name("OUT.pets");
-    command->add_option("--target", target_, "where the bundle will run: cpu")->check(CLI::IsMember({"cpu", "cuda"}))->type_name("NAME");
+    command
+        ->add_option("--target", target_,
+                     "whose layout the base gets: cpu, or cuda, which a Jetson's GPU reads in place; both backends run either")
+        ->check(CLI::IsMember({"cpu", "cuda"}))
+        ->type_name("NAME");
     command
         ->add_option("--precision", precision_, "of the linear weights of the base's layers: fp32, fp16, bf16 or int8; beats the manifest")
         ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
@@ -135,7 +139,7 @@ class CommandLine {
   }
 
   bool run_pack(Console& console) {
-    if (target_ != "cpu") console.error("--target " + target_ + " is not supported yet; this version packs for cpu");
+    pack_.target = target_ == "cuda" ? Target::kCuda : Target::kCpu;
     Precision precision = Precision::kFloat32;
     if (parse_precision(precision_, &precision)) pack_.precision = precision;
     return console.errors() == 0 && pack(pack_, console);

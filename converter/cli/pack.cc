@@ -15,6 +15,7 @@
 #include "converter/manifest/task_loader.h"
 #include "converter/readers.h"
 #include "runtime/bundle/bundle_file.h"
+#include "runtime/cuda/limits.h"
 #include "runtime/platform/check.h"
 #include "schema/bundle_format.h"
 
@@ -155,7 +156,7 @@ Status check_drift(const PackOptions& options, const BaseModel& base, Precision 
 }
 
 Status pack_tasks(const PackOptions& options, const BaseModel& base, Precision precision, Packer& packer, Console& console) {
-  PETS_ASSIGN_OR_RETURN(const SegmentImage segment, make_base_segment(base, precision));
+  PETS_ASSIGN_OR_RETURN(const SegmentImage segment, make_base_segment(base, precision, options.target));
   {
     PETS_ASSIGN_OR_RETURN(const TemporaryFile file, packer.stage(&segment));
     PETS_ASSIGN_OR_RETURN(ModelRunner runner, ModelRunner::open(file.path()));
@@ -215,6 +216,12 @@ bool pack(const PackOptions& options, Console& console) {
   if (!base) {
     console.error(fmt::format("{}: base: {}", manifest->path, base.status().message()));
     return false;
+  }
+  if (options.target == Target::kCuda) {
+    if (const Status taken = cuda::check_sizes(base->hidden, base->heads, base->intermediate); !taken) {
+      console.error(fmt::format("{}: base: --target cuda: {}", manifest->path, taken.message()));
+      return false;
+    }
   }
   const Precision precision = options.precision.value_or(manifest->base.precision);
   Packer packer(*manifest, *base, precision, options.output, console);

@@ -13,6 +13,7 @@ namespace pets::converter {
 struct PackOptions {
   std::string manifest;
   std::string output;
+  Target target = Target::kCpu;
   std::optional<Precision> precision;  ///< beats the manifest's
   std::string calibration;             ///< a text file, one text a line; empty: none
   double max_drift = std::numeric_limits<double>::infinity();

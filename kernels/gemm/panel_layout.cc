@@ -51,6 +51,11 @@ void pack_panels16_bfloat(const float* weight, size_t out, size_t in, uint16_t* 
   });
 }
 
+void pack_panels16_bits(WeightType type, const uint16_t* weight, size_t out, size_t in, uint16_t* panels) {
+  each_grouped_value(type, out, in,
+                     [=](size_t row, size_t k, size_t to) { panels[to] = k == kNoInput ? uint16_t{0} : weight[row * in + k]; });
+}
+
 void pack_panels16_int8(const float* weight, size_t out, size_t in, int8_t* panels, float* scale) {
   for (size_t o = 0; o < out; ++o) {
     // In double, where no sum overflows. Both of a pair rounded up add 1 at most: below 128 steps before, at most 128 after, and the 0.01

@@ -36,6 +36,8 @@ void pack_panels16(const float* weight, size_t out, size_t in, float* panels);
 void pack_panels16_half(const float* weight, size_t out, size_t in, uint16_t* panels);
 /// bfloat16, rounded to nearest even, inputs in groups of 2. panels: out * padded_inputs(kBFloat16, in) values.
 void pack_panels16_bfloat(const float* weight, size_t out, size_t in, uint16_t* panels);
+/// What is in either already, moved to the panels of `type`, kFloat16 or kBFloat16.
+void pack_panels16_bits(WeightType type, const uint16_t* weight, size_t out, size_t in, uint16_t* panels);
 /// int8, inputs in groups of 4, one scale an output, value = weight / scale rounded to nearest even. The scale is the smallest by which
 ///   |value[o][k]| <= 127   and   |value[o][2i] + value[o][2i + 1]| <= 128
 /// are certain: the largest of |weight[o][k]| / 127 and |weight[o][2i] + weight[o][2i + 1]| / 127.99. The second bound is AVX2's: with

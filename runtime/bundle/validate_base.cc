@@ -61,9 +61,11 @@ Status check_linear(SegmentChecker& checker, const schema::Linear* linear, SiteK
   return checker.check(linear->scale(), {site, ".scale"}, vector_spec(shape.out));
 }
 
-/// The precision of a base is one word: all its layers' linears have one type (the pooler is float32 in every precision).
-Status check_one_type(const SegmentChecker& checker, const schema::Base& base) {
-  const schema::DataType expected = base.encoder()->Get(0)->query()->weight()->dtype();
+/// The precision of a base is one word, and so is what it was packed for: all its layers' linears have one type and one layout (the pooler
+/// is float32 in every precision), and tables have that type where the layout is a GPU's.
+Status check_one_form(const SegmentChecker& checker, const schema::Base& base) {
+  const schema::Tensor& first = *base.encoder()->Get(0)->query()->weight();
+  const schema::DataType type = first.dtype();
   for (uint32_t i = 0; i < base.encoder()->size(); ++i) {
     const schema::Layer& layer = *base.encoder()->Get(i);
     const std::pair<const schema::Linear*, SiteKind> linears[] = {{layer.query(), SiteKind::kAttentionQuery},
@@ -73,11 +75,26 @@ Status check_one_type(const SegmentChecker& checker, const schema::Base& base) {
                                                                   {layer.up(), SiteKind::kFfnUp},
                                                                   {layer.down(), SiteKind::kFfnDown}};
     for (const auto& [linear, kind] : linears) {
-      const schema::DataType found = linear->weight()->dtype();
-      if (found == expected) continue;
-      return checker.error(ErrorCode::kUnsupported, "tensor %s has data type %s, those before it %s: layers in several precisions",
-                           to_string({{kind, i}, ".weight"}).c_str(), type_name(found), type_name(expected));
+      const schema::Tensor& found = *linear->weight();
+      if (found.dtype() != type) {
+        return checker.error(ErrorCode::kUnsupported, "tensor %s has data type %s, those before it %s: layers in several precisions",
+                             to_string({{kind, i}, ".weight"}).c_str(), type_name(found.dtype()), type_name(type));
+      }
+      if (found.layout() != first.layout()) {
+        return checker.error(ErrorCode::kUnsupported, "tensor %s has layout %s, those before it %s: layers for several backends",
+                             to_string({{kind, i}, ".weight"}).c_str(), layout_name(found.layout()), layout_name(first.layout()));
+      }
     }
+  }
+  const schema::DataType expected = first.layout() == schema::Layout::kPlain ? type : schema::DataType::kFloat32;
+  const std::pair<const schema::Tensor*, SiteKind> tables[] = {{base.word_embeddings(), SiteKind::kEmbeddingsWord},
+                                                               {base.position_embeddings(), SiteKind::kEmbeddingsPosition},
+                                                               {base.token_type_embeddings(), SiteKind::kEmbeddingsTokenType}};
+  for (const auto& [table, kind] : tables) {
+    if (table->dtype() == expected) continue;
+    return checker.error(ErrorCode::kUnsupported, "tensor %s has data type %s, expected %s beside linears of %s in layout %s",
+                         to_string({{kind, 0}, ".weight"}).c_str(), type_name(table->dtype()), type_name(expected), type_name(type),
+                         layout_name(first.layout()));
   }
   return {};
 }
@@ -108,10 +125,11 @@ Status check_layer(SegmentChecker& checker, const schema::Layer* layer, uint32_t
 
 Status check_embeddings(SegmentChecker& checker, const schema::Base& base, const Dimensions& d) {
   const auto name = [](SiteKind kind) { return TensorName{{kind, 0}, ".weight"}; };
-  PETS_RETURN_IF_ERROR(checker.check(base.word_embeddings(), name(SiteKind::kEmbeddingsWord), table_spec(d.vocabulary, d.hidden)));
-  PETS_RETURN_IF_ERROR(checker.check(base.position_embeddings(), name(SiteKind::kEmbeddingsPosition), table_spec(d.positions, d.hidden)));
+  PETS_RETURN_IF_ERROR(checker.check(base.word_embeddings(), name(SiteKind::kEmbeddingsWord), base_table_spec(d.vocabulary, d.hidden)));
   PETS_RETURN_IF_ERROR(
-      checker.check(base.token_type_embeddings(), name(SiteKind::kEmbeddingsTokenType), table_spec(d.token_types, d.hidden)));
+      checker.check(base.position_embeddings(), name(SiteKind::kEmbeddingsPosition), base_table_spec(d.positions, d.hidden)));
+  PETS_RETURN_IF_ERROR(
+      checker.check(base.token_type_embeddings(), name(SiteKind::kEmbeddingsTokenType), base_table_spec(d.token_types, d.hidden)));
   return check_norm(checker, base.embeddings_norm(), SiteKind::kEmbeddingsNorm, 0, d.hidden);
 }
 
@@ -157,7 +175,7 @@ Status check_structure(SegmentChecker& checker, const schema::Base& base, std::s
   const uint32_t found = base.encoder() == nullptr ? 0 : base.encoder()->size();
   if (found != base.layers()) return checker.error(ErrorCode::kDamaged, "expected %u layers, found %u", base.layers(), found);
   for (uint32_t i = 0; i < found; ++i) PETS_RETURN_IF_ERROR(check_layer(checker, base.encoder()->Get(i), i, *dimensions));
-  PETS_RETURN_IF_ERROR(check_one_type(checker, base));
+  PETS_RETURN_IF_ERROR(check_one_form(checker, base));
   PETS_RETURN_IF_ERROR(check_pooler(checker, base.pooler(), dimensions->hidden));
   if (base.tokenizer() != nullptr) PETS_RETURN_IF_ERROR(check_tokenizer(checker, *base.tokenizer()));
   return checker.check_no_overlap();

@@ -16,7 +16,8 @@ using schema::Layout;
 
 constexpr TensorSpec::Form kPanels32 = {DataType::kFloat32, Layout::kPanels16}, kPanelsHalf = {DataType::kFloat16, Layout::kPanels16},
                            kPanelsBFloat = {DataType::kBFloat16, Layout::kPanels16By2},
-                           kPanelsInt8 = {DataType::kInt8, Layout::kPanels16By4Bounded};
+                           kPanelsInt8 = {DataType::kInt8, Layout::kPanels16By4Bounded}, kPlain32 = {DataType::kFloat32, Layout::kPlain},
+                           kPlainHalf = {DataType::kFloat16, Layout::kPlain}, kPlainBFloat = {DataType::kBFloat16, Layout::kPlain};
 
 uint64_t type_size(DataType type) noexcept {
   switch (type) {
@@ -135,29 +136,31 @@ Status SegmentChecker::check(const schema::Tensor* tensor, const TensorName& nam
 }
 
 Status SegmentChecker::check_form(DataType type, Layout layout, const TensorName& name, const TensorSpec& spec) const {
-  const TensorSpec::Form* form = nullptr;
-  bool known_layout = false;
-  std::string types, layouts;
+  bool known_type = false, known_layout = false;
+  std::string types, layouts, layouts_of_type;
+  const auto list = [](std::string& texts, const std::string& text) {  // once each
+    if ((" or " + texts + " or ").find(" or " + text + " or ") == std::string::npos) texts += (texts.empty() ? "" : " or ") + text;
+  };
   for (const TensorSpec::Form& known : spec.forms) {
     if (known.type == DataType::kUnknown) break;
-    if (known.type == type) form = &known;
+    if (known.type == type && known.layout == layout) return {};
+    known_type |= known.type == type;
     known_layout |= known.layout == layout;
-    types += std::string(types.empty() ? "" : " or ") + type_name(known.type);
+    list(types, type_name(known.type));
     const std::string text = std::to_string(static_cast<unsigned>(known.layout)) + " (" + layout_name(known.layout) + ")";
-    if (layouts.find(text) == std::string::npos) layouts += (layouts.empty() ? "" : " or ") + text;
+    list(layouts, text);
+    if (known.type == type) list(layouts_of_type, text);
   }
   if (!known_layout) {
     return error(ErrorCode::kUnsupported, "tensor %s has layout %u (%s), this build knows layout %s here", to_string(name).c_str(),
                  static_cast<unsigned>(layout), layout_name(layout), layouts.c_str());
   }
-  if (form == nullptr) {
+  if (!known_type) {
     return error(ErrorCode::kUnsupported, "tensor %s has data type %u (%s), this build knows %s here", to_string(name).c_str(),
                  static_cast<unsigned>(type), type_name(type), types.c_str());
   }
-  if (form->layout == layout) return {};
-  return error(ErrorCode::kUnsupported, "tensor %s has layout %u (%s), this build knows layout %u (%s) for %s", to_string(name).c_str(),
-               static_cast<unsigned>(layout), layout_name(layout), static_cast<unsigned>(form->layout), layout_name(form->layout),
-               type_name(type));
+  return error(ErrorCode::kUnsupported, "tensor %s has layout %u (%s), this build knows layout %s for %s", to_string(name).c_str(),
+               static_cast<unsigned>(layout), layout_name(layout), layouts_of_type.c_str(), type_name(type));
 }
 
 Status SegmentChecker::check_no_overlap() const {
@@ -189,8 +192,11 @@ Status SegmentChecker::damage(const Status& structure) const {
 TensorSpec vector_spec(uint64_t size) { return index_spec(DataType::kFloat32, size); }
 TensorSpec matrix_spec(uint64_t out, uint64_t in) { return {{kPanels32}, {out, in}, 2}; }
 TensorSpec pooler_spec(uint64_t hidden) { return {{kPanels32, kPanelsHalf}, {hidden, hidden}, 2}; }
-TensorSpec base_matrix_spec(uint64_t out, uint64_t in) { return {{kPanels32, kPanelsHalf, kPanelsBFloat, kPanelsInt8}, {out, in}, 2}; }
-TensorSpec table_spec(uint64_t rows, uint64_t columns) { return {{{{DataType::kFloat32, Layout::kPlain}}}, {rows, columns}, 2}; }
+TensorSpec base_matrix_spec(uint64_t out, uint64_t in) {
+  return {{kPanels32, kPanelsHalf, kPanelsBFloat, kPanelsInt8, kPlain32, kPlainHalf, kPlainBFloat}, {out, in}, 2};
+}
+TensorSpec table_spec(uint64_t rows, uint64_t columns) { return {{kPlain32}, {rows, columns}, 2}; }
+TensorSpec base_table_spec(uint64_t rows, uint64_t columns) { return {{kPlain32, kPlainHalf, kPlainBFloat}, {rows, columns}, 2}; }
 TensorSpec index_spec(DataType type, uint64_t n) { return {{{{type, Layout::kPlain}}}, {n, 0}, 1}; }
 TensorSpec mask_spec(uint64_t out, uint64_t in) { return {{{{DataType::kUInt32, Layout::kBitPlanes16}}}, {out, in}, 2}; }
 

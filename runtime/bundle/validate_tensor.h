@@ -26,12 +26,12 @@ std::string to_string(const TensorName& name);
 
 /// What a place in the schema accepts.
 struct TensorSpec {
-  /// A data type and the layout that it comes in. Each type stands in one form.
+  /// A data type and a layout that it comes in.
   struct Form {
     schema::DataType type = schema::DataType::kUnknown;
     schema::Layout layout = schema::Layout::kUnknown;
   };
-  std::array<Form, 4> forms{};  // kUnknown: no form
+  std::array<Form, 7> forms{};  // kUnknown: no form
   std::array<uint64_t, 2> shape{};
   uint32_t dimensions = 0;
 };
@@ -78,12 +78,13 @@ class SegmentChecker {
 };
 
 // The specs that occur again and again.
-TensorSpec vector_spec(uint64_t size);                     // float32 [size]
-TensorSpec matrix_spec(uint64_t out, uint64_t in);         // float32 [out, in] in panels
-TensorSpec pooler_spec(uint64_t hidden);                   // float32 or float16 [hidden, hidden] in panels
-TensorSpec base_matrix_spec(uint64_t out, uint64_t in);    // [out, in] in panels of every precision
-TensorSpec table_spec(uint64_t rows, uint64_t columns);    // float32 [rows, columns], plain
-TensorSpec index_spec(schema::DataType type, uint64_t n);  // [n] of an integer type
-TensorSpec mask_spec(uint64_t out, uint64_t in);           // bits of [out, in] in planes
+TensorSpec vector_spec(uint64_t size);                        // float32 [size]
+TensorSpec matrix_spec(uint64_t out, uint64_t in);            // float32 [out, in] in panels
+TensorSpec pooler_spec(uint64_t hidden);                      // float32 or float16 [hidden, hidden] in panels
+TensorSpec base_matrix_spec(uint64_t out, uint64_t in);       // [out, in] in panels of every precision, or plain for a GPU
+TensorSpec table_spec(uint64_t rows, uint64_t columns);       // float32 [rows, columns], plain
+TensorSpec base_table_spec(uint64_t rows, uint64_t columns);  // the same of every type that a GPU computes with
+TensorSpec index_spec(schema::DataType type, uint64_t n);     // [n] of an integer type
+TensorSpec mask_spec(uint64_t out, uint64_t in);              // bits of [out, in] in planes
 
 }  // namespace pets::bundle

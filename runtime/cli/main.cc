@@ -123,6 +123,7 @@ Result<Plan> plan_all(const Options& options, const ModelOptions& model_options)
 Result<Loaded> load(const Options& options) {
   ModelOptions model_options;
   model_options.backend = options.backend == "cuda" ? Backend::kCuda : Backend::kCpu;
+  parse_weight_memory(options.weight_memory, &model_options.weight_memory);
   model_options.copy = options.copy;
   model_options.memory_limit = options.memory_limit;
 
@@ -169,6 +170,11 @@ bool self_check(const Options& options, const Loaded& loaded, Output& out) {
   if (!checks) {
     message(checks.status().message());
     return false;
+  }
+  if (const Model& model = *loaded.model; !model.device().empty()) {
+    const std::string_view reason = model.weight_memory_reason();
+    message(fmt::format("on {}, weight memory: {}{}", model.device(), weight_memory_name(model.weight_memory()),
+                        reason.empty() ? "" : fmt::format(" ({})", reason)));
   }
   bool well = true;
   for (const Model::SelfCheck& check : *checks) {

@@ -61,6 +61,9 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
   CLI::Option* const logits = app.add_flag("--logits", options.logits, "add the heads' raw outputs to the JSON lines");
   app.add_flag("--table", options.table, "print an aligned table for people in place of JSON lines")->excludes(logits);
   app.add_option("--backend", options.backend, "where to run")->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--weight-memory", options.weight_memory, "with --backend cuda: where the GPU reads a base that was packed for it")
+      ->check(CLI::IsMember({"auto", "host-page-tables", "registered", "copy"}))
+      ->capture_default_str();
   app.add_flag_callback(
       "--no-graphs", [&options] { options.device_graphs = false; }, "cuda: queue every launch of every batch, capture no graphs");
   app.add_option("--threads", options.threads, "threads; by default one per processor")->type_name("N")->check(CLI::Range(1, 1024));

@@ -17,6 +17,7 @@ struct Options {
   bool logits = false;
   bool table = false;
   std::string backend = "cpu";
+  std::string weight_memory = "auto";
   bool device_graphs = true;
   uint32_t threads = 0;           ///< 0: one per processor
   uint32_t max_batch_tokens = 0;  ///< 0: the library's default

@@ -1,11 +1,13 @@
 // The CUDA backend as the engine sees it.
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "runtime/cuda/base_tables.h"
 #include "runtime/cuda/cuda_encoder.h"
 #include "runtime/cuda/device.h"
-#include "runtime/cuda/shape.h"
+#include "runtime/cuda/limits.h"
+#include "runtime/cuda/weight_ladder.h"
 #include "runtime/engine/device_encoder.h"
 #include "runtime/platform/check.h"
 
@@ -16,7 +18,6 @@ template <class T, class Interface>
 class CudaLayout : public Interface {
  public:
   explicit CudaLayout(const engine::BaseWeights& base) : base_(base) {}
-  uint64_t base_bytes() const noexcept override { return BaseTables<T>::count_bytes(base_); }
   uint64_t task_bytes(const engine::TaskWeights& task) const noexcept override { return task_image_bytes<T>(base_, task); }
   uint64_t session_bytes(const engine::EncoderCapacity& capacity) const noexcept override {
     return CudaEncoder<T>::count_bytes(base_, capacity);
@@ -32,6 +33,9 @@ class CudaBase final : public CudaLayout<T, engine::DeviceBase> {
   CudaBase(const engine::BaseWeights& base, const DeviceInfo& device, BaseTables<T> tables)
       : CudaLayout<T, engine::DeviceBase>(base), device_(device), tables_(std::move(tables)) {}
   std::string_view device_name() const noexcept override { return device_.name; }
+  uint64_t base_bytes() const noexcept override { return tables_.bytes(); }
+  WeightMemory weight_memory() const noexcept override { return tables_.mapping().memory(); }
+  std::string_view weight_memory_reason() const noexcept override { return tables_.mapping().reason(); }
   Result<std::unique_ptr<engine::DeviceEncoder>> make_encoder(const engine::EncoderCapacity& capacity) const noexcept override {
     return CudaEncoder<T>::create(this->base_, tables_, capacity);
   }
@@ -40,6 +44,25 @@ class CudaBase final : public CudaLayout<T, engine::DeviceBase> {
   DeviceInfo device_;
   BaseTables<T> tables_;
 };
+
+/// The same without a device.
+template <class T>
+class CudaPlan final : public CudaLayout<T, engine::DeviceLayout> {
+ public:
+  /// `mapped`: the device will read the base where the bundle lies.
+  CudaPlan(const engine::BaseWeights& base, bool mapped) : CudaLayout<T, engine::DeviceLayout>(base), mapped_(mapped) {}
+  uint64_t base_bytes() const noexcept override { return BaseTables<T>::count_bytes(this->base_, mapped_); }
+
+ private:
+  bool mapped_;
+};
+
+/// What to plan with: of this machine's device; where it has none, what is asked for is taken to be there, and nothing else.
+HostAccess planned_access(WeightMemory wanted) {
+  if (const Result<HostAccess> found = probe_host_access()) return *found;
+  const bool asked = wanted != WeightMemory::kAuto;
+  return {.integrated = asked, .pageable = asked, .registration = asked, .read_only_registration = asked};
+}
 
 /// Calls f with a value of the type that the device computes a base in.
 template <class F>
@@ -54,34 +77,21 @@ auto with_type(const engine::BaseWeights& base, const F& f) {
   }
 }
 
-/// What the kernels' tiles ask of a base.
-Status check_shape(const engine::BaseWeights& base) {
-  const auto refuse = [](const char* what, uint32_t multiple, uint32_t most, uint32_t found) {
-    return Status::error(ErrorCode::kUnsupported,
-                         "backend cuda: %s: expected a multiple of %u, at most %u, found %u; the cpu backend takes it", what, multiple,
-                         most, found);
-  };
-  constexpr uint32_t kMostHidden = 1024, kMostIntermediate = 4096, kMostHead = 128, kMultiple = kFeatureMultiple, kHeadMultiple = 16;
-  if (base.hidden % kMultiple != 0 || base.hidden > kMostHidden) return refuse("hidden size", kMultiple, kMostHidden, base.hidden);
-  if (base.intermediate > kMostIntermediate) return refuse("intermediate size", 1, kMostIntermediate, base.intermediate);
-  if (base.head_size % kHeadMultiple != 0 || base.head_size > kMostHead)
-    return refuse("head size", kHeadMultiple, kMostHead, base.head_size);
-  return {};
-}
-
 }  // namespace
 }  // namespace pets::cuda
 
 namespace pets::engine {
 
-Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base) noexcept {
+Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base, WeightMemory memory) noexcept {
   using Opened = Result<std::shared_ptr<const DeviceBase>>;
   try {
     PETS_ASSIGN_OR_RETURN(const cuda::DeviceInfo device, cuda::probe_device());
-    PETS_RETURN_IF_ERROR(cuda::check_shape(base));
+    PETS_RETURN_IF_ERROR(cuda::check_sizes(base.hidden, base.heads, base.intermediate));
+    PETS_ASSIGN_OR_RETURN(const cuda::HostAccess access, cuda::probe_host_access());
+    PETS_ASSIGN_OR_RETURN(cuda::WeightMapping mapping, cuda::WeightMapping::open(base, memory, access));
     return cuda::with_type(base, [&](auto type) -> Opened {
       using T = decltype(type);
-      PETS_ASSIGN_OR_RETURN(cuda::BaseTables<T> tables, cuda::BaseTables<T>::upload(base));
+      PETS_ASSIGN_OR_RETURN(cuda::BaseTables<T> tables, cuda::BaseTables<T>::create(base, std::move(mapping)));
       return std::shared_ptr<const DeviceBase>(std::make_shared<cuda::CudaBase<T>>(base, device, std::move(tables)));
     });
   } catch (const std::bad_alloc&) {
@@ -89,11 +99,12 @@ Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base) noe
   }
 }
 
-Result<std::unique_ptr<const DeviceLayout>> plan_cuda(const BaseWeights& base) noexcept {
+Result<std::unique_ptr<const DeviceLayout>> plan_cuda(const BaseWeights& base, WeightMemory memory) noexcept {
   try {
-    PETS_RETURN_IF_ERROR(cuda::check_shape(base));
+    PETS_RETURN_IF_ERROR(cuda::check_sizes(base.hidden, base.heads, base.intermediate));
+    PETS_ASSIGN_OR_RETURN(const WeightMemory expected, cuda::WeightMapping::expected(base, memory, cuda::planned_access(memory)));
     return cuda::with_type(base, [&](auto type) {
-      return std::unique_ptr<const DeviceLayout>(std::make_unique<cuda::CudaLayout<decltype(type), DeviceLayout>>(base));
+      return std::unique_ptr<const DeviceLayout>(std::make_unique<cuda::CudaPlan<decltype(type)>>(base, expected != WeightMemory::kCopy));
     });
   } catch (const std::bad_alloc&) {
     return Status::error(ErrorCode::kResourceExhausted, "backend cuda: out of memory");

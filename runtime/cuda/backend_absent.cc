@@ -11,7 +11,7 @@ Status absent() {
 
 }  // namespace
 
-Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights&) noexcept { return absent(); }
-Result<std::unique_ptr<const DeviceLayout>> plan_cuda(const BaseWeights&) noexcept { return absent(); }
+Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights&, WeightMemory) noexcept { return absent(); }
+Result<std::unique_ptr<const DeviceLayout>> plan_cuda(const BaseWeights&, WeightMemory) noexcept { return absent(); }
 
 }  // namespace pets::engine

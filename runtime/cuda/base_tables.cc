@@ -1,5 +1,6 @@
 #include "runtime/cuda/base_tables.h"
 
+#include <utility>
 #include <vector>
 
 #include "runtime/cuda/convert.h"
@@ -11,37 +12,52 @@ namespace {
 
 using engine::BaseWeights;
 
-/// Lays arrays out in device memory and, where there is a queue, fills them. Without one it only counts.
+template <class T>
+constexpr kernels::WeightType kTypeOf = std::is_same_v<T, float>  ? kernels::WeightType::kFloat32
+                                        : std::is_same_v<T, Half> ? kernels::WeightType::kFloat16
+                                                                  : kernels::WeightType::kBFloat16;
+
+/// Finds what the device sees already, and lays out the rest in device memory and, where there is a queue, fills that. Without a queue it
+/// only counts.
 class Uploader {
  public:
-  Uploader(memory::Arena& arena, Queue* queue) : arena_(arena), queue_(queue) {}
+  Uploader(const WeightMapping& mapping, memory::Arena& arena, Queue* queue) : mapping_(mapping), arena_(arena), queue_(queue) {}
 
   /// Room for `room` >= count values: device memory is zero where nothing is written.
-  float* floats(const float* values, size_t count, size_t room) {
+  const float* floats(const float* values, size_t count, size_t room) {
+    if (room == count) return as_it_is(values, count);
     float* to = arena_.array<float>(room);
     send(to, values, count * sizeof(float));
     return to;
   }
-  float* floats(const float* values, size_t count) { return floats(values, count, count); }
+  const float* floats(const float* values, size_t count) { return floats(values, count, count); }
+  /// An embedding table of `type`.
   template <class T>
-  T* table(const float* values, size_t count) {
-    if constexpr (std::is_same_v<T, float>) return floats(values, count);
-    T* to = arena_.array<T>(count);
+  const T* table(const void* values, kernels::WeightType type, size_t count) {
+    if (type == kTypeOf<T>) return as_it_is(static_cast<const T*>(values), count);
+    T* to = arena_.array<T>(count);  // of a base for the cpu: float32
     if (queue_ == nullptr) return to;
     std::vector<T> host(count);
-    for (size_t i = 0; i < count; ++i) host[i] = rounded<T>(values[i]);
+    for (size_t i = 0; i < count; ++i) host[i] = rounded<T>(static_cast<const float*>(values)[i]);
     send(to, host.data(), count * sizeof(T));
     return to;
   }
   /// Linears with one input, their outputs one after another.
   template <class T>
-  T* weights(std::initializer_list<const engine::LinearWeights*> linears) {
+  const T* weights(std::initializer_list<const engine::LinearWeights*> linears) {
     const auto values_of = [](const engine::LinearWeights& linear) {
       const LinearShape shape = device_shape(linear);
       return static_cast<size_t>(shape.out) * shape.in;
     };
     size_t count = 0;
-    for (const auto* linear : linears) count += values_of(*linear);
+    bool ready = true;  // what the kernels read, in one piece
+    const auto* const first = static_cast<const T*>((*linears.begin())->panels);
+    for (const auto* linear : linears) {
+      const bool unpadded = values_of(*linear) == size_t{linear->out} * linear->in;
+      ready = ready && linear->row_major && linear->type == kTypeOf<T> && unpadded && linear->panels == first + count;
+      count += values_of(*linear);
+    }
+    if (ready) return as_it_is(first, count);
     T* to = arena_.array<T>(count);
     if (queue_ == nullptr) return to;
     std::vector<T> host(count, rounded<T>(0.0F));
@@ -57,12 +73,21 @@ class Uploader {
   Status status() const { return status_; }
 
  private:
+  /// Values of the bundle in the form that kernels read.
+  template <class T>
+  const T* as_it_is(const T* values, size_t count) {
+    if (const T* there = mapping_.find(values)) return there;
+    T* to = arena_.array<T>(count);
+    send(to, values, count * sizeof(T));
+    return to;
+  }
   void send(void* to, const void* from, size_t bytes) {
     if (queue_ == nullptr || !status_.is_ok()) return;
     status_ = queue_->upload(to, from, bytes);
     if (status_.is_ok()) status_ = queue_->synchronize();  // `from` goes
   }
 
+  const WeightMapping& mapping_;
   memory::Arena& arena_;
   Queue* queue_;
   Status status_;
@@ -71,9 +96,9 @@ class Uploader {
 template <class T>
 void lay_out(const BaseWeights& base, Uploader& to, BaseTables<T>& tables) {
   const size_t hidden = base.hidden;
-  tables.word = to.table<T>(base.word, base.vocabulary * hidden);
-  tables.position = to.table<T>(base.position, base.positions * hidden);
-  tables.token_type = to.table<T>(base.token_type, base.token_types * hidden);
+  tables.word = to.table<T>(base.word, base.table_type, base.vocabulary * hidden);
+  tables.position = to.table<T>(base.position, base.table_type, base.positions * hidden);
+  tables.token_type = to.table<T>(base.token_type, base.table_type, base.token_types * hidden);
   tables.embeddings_norm = to.norm(base.embeddings_norm, hidden);
   if (base.pooler.panels != nullptr) {
     tables.pooler = to.weights<T>({&base.pooler});
@@ -98,22 +123,25 @@ void lay_out(const BaseWeights& base, Uploader& to, BaseTables<T>& tables) {
 }  // namespace
 
 template <class T>
-uint64_t BaseTables<T>::count_bytes(const engine::BaseWeights& base) {
+uint64_t BaseTables<T>::count_bytes(const BaseWeights& base, bool mapped) {
   BaseTables tables;
+  const WeightMapping mapping = mapped ? WeightMapping::in_place(base) : WeightMapping();
   memory::Arena counting;
-  Uploader counter(counting, nullptr);
+  Uploader counter(mapping, counting, nullptr);
   lay_out(base, counter, tables);
   return counting.used();
 }
 
 template <class T>
-Result<BaseTables<T>> BaseTables<T>::upload(const BaseWeights& base) noexcept {
+Result<BaseTables<T>> BaseTables<T>::create(const BaseWeights& base, WeightMapping mapping) noexcept {
   try {
     BaseTables tables;
-    PETS_ASSIGN_OR_RETURN(tables.memory_, DeviceMemory::allocate(count_bytes(base), "the base encoder"));
+    tables.mapping_ = std::move(mapping);
+    const bool mapped = tables.mapping_.memory() != WeightMemory::kCopy;
+    PETS_ASSIGN_OR_RETURN(tables.memory_, DeviceMemory::allocate(count_bytes(base, mapped), "the base encoder"));
     PETS_ASSIGN_OR_RETURN(const std::unique_ptr<Queue> queue, Queue::create());
     memory::Arena arena(tables.memory_.data(), tables.memory_.size());
-    Uploader uploader(arena, queue.get());
+    Uploader uploader(tables.mapping_, arena, queue.get());
     lay_out(base, uploader, tables);
     PETS_RETURN_IF_ERROR(uploader.status());
     return tables;

@@ -1,10 +1,11 @@
-// The base encoder in device memory.
+// The base encoder as kernels on the device read it: in device memory, or where the bundle lies.
 #pragma once
 
 #include <vector>
 
 #include "kernels/cuda/task_operators.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/weight_ladder.h"
 #include "runtime/engine/weights.h"
 #include "runtime/memory/arena.h"
 
@@ -12,17 +13,17 @@ namespace pets::cuda {
 
 using kernels::cuda::TaskNorm;
 
-/// Pointers into device memory. T: float, Half or BFloat16, the type of weights and activations.
+/// Pointers that the device follows. T: float, Half or BFloat16, the type of weights and activations.
 template <class T>
 struct LayerTables {
-  T* query_key_value = nullptr;  ///< [3 hidden][hidden]: one product for all three
-  T* attention_output = nullptr;
-  T* up = nullptr;
-  T* down = nullptr;
-  float* bias[engine::kLinearSites] = {};
+  const T* query_key_value = nullptr;  ///< [3 hidden][hidden]: one product for all three
+  const T* attention_output = nullptr;
+  const T* up = nullptr;
+  const T* down = nullptr;
+  const float* bias[engine::kLinearSites] = {};
   TaskNorm norm[engine::kSublayers];
 
-  T* weight(engine::LinearIndex index, uint32_t hidden) const {
+  const T* weight(engine::LinearIndex index, uint32_t hidden) const {
     switch (index) {
       case engine::kAttentionOutput:
         return attention_output;
@@ -39,18 +40,22 @@ struct LayerTables {
 template <class T>
 class BaseTables {
  public:
-  /// Copies everything to the device and waits for it.
-  static Result<BaseTables> upload(const engine::BaseWeights& base) noexcept;
-  /// Of device memory that `upload` takes, in one allocation.
-  static uint64_t count_bytes(const engine::BaseWeights& base);
+  /// What `mapping` shows the device in the form that kernels read stays where it is; everything else is copied. Waits for the copies.
+  static Result<BaseTables> create(const engine::BaseWeights& base, WeightMapping mapping) noexcept;
+  /// Bytes of device memory that `create` takes, by the same code: with a mapping of the base's segment, or without.
+  static uint64_t count_bytes(const engine::BaseWeights& base, bool mapped);
 
-  T *word = nullptr, *position = nullptr, *token_type = nullptr;
+  const T *word = nullptr, *position = nullptr, *token_type = nullptr;
   TaskNorm embeddings_norm;
   T* pooler = nullptr;  ///< [hidden][hidden]; null where the base has none
   float* pooler_bias = nullptr;
   std::vector<LayerTables<T>> layer;
+  /// Of device memory.
+  uint64_t bytes() const { return memory_.size(); }
+  const WeightMapping& mapping() const { return mapping_; }
 
  private:
+  WeightMapping mapping_;
   DeviceMemory memory_;
 };
 

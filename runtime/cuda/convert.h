@@ -33,7 +33,8 @@ void for_each_weight(const engine::LinearWeights& linear, const Visit& visit) {
   for (size_t o = 0; o < linear.out; ++o) {
     const size_t panel = o / kernels::kPanelColumns, column = o % kernels::kPanelColumns, width = kernels::panel_width(linear.out, panel);
     for (size_t k = 0; k < linear.in; ++k) {
-      const size_t at = kernels::panel_offset(padded, panel) + k / group * group * width + column * group + k % group;
+      const size_t in_panels = kernels::panel_offset(padded, panel) + k / group * group * width + column * group + k % group;
+      const size_t at = linear.row_major ? o * linear.in + k : in_panels;
       float value = 0;
       switch (linear.type) {
         case kernels::WeightType::kFloat16:

@@ -3,11 +3,10 @@
 #pragma once
 
 #include "kernels/cuda/task_operators.h"
+#include "runtime/cuda/limits.h"
 #include "runtime/engine/weights.h"
 
 namespace pets::cuda {
-
-inline constexpr uint32_t kFeatureMultiple = 16;
 
 constexpr uint32_t round_up(uint32_t value, uint32_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 constexpr uint32_t padded(uint32_t features) { return round_up(features, kFeatureMultiple); }

@@ -31,6 +31,7 @@ class DeviceEncoder {
 class DeviceLayout {
  public:
   virtual ~DeviceLayout() = default;
+  /// Nothing for weights that are read where the bundle lies.
   virtual uint64_t base_bytes() const noexcept = 0;
   /// Of a task's values.
   virtual uint64_t task_bytes(const TaskWeights& task) const noexcept = 0;
@@ -41,14 +42,17 @@ class DeviceLayout {
 class DeviceBase : public DeviceLayout {
  public:
   virtual std::string_view device_name() const noexcept = 0;
+  /// As Model's.
+  virtual WeightMemory weight_memory() const noexcept = 0;
+  virtual std::string_view weight_memory_reason() const noexcept = 0;
   virtual Result<std::unique_ptr<DeviceEncoder>> make_encoder(const EncoderCapacity& capacity) const noexcept = 0;
 };
 
-/// Copies a base to the CUDA device. Fails where this build has no CUDA backend, this machine has no device that it can use, or the base
-/// does not fit. `base` must outlive the result.
-Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base) noexcept;
-/// Counts for a base without touching a device. Fails as open_cuda does, but for want of a device or of memory. `base` must outlive the
-/// result.
-Result<std::unique_ptr<const DeviceLayout>> plan_cuda(const BaseWeights& base) noexcept;
+/// Brings a base to the CUDA device: a copy, or what `memory` says. Fails where this build has no CUDA backend, this machine has no device
+/// that it can use or none with that memory, or the base does not fit. `base` and its bundle must outlive the result.
+Result<std::shared_ptr<const DeviceBase>> open_cuda(const BaseWeights& base, WeightMemory memory) noexcept;
+/// Counts for a base without using a device, which is only asked, where there is one, how it reads the host's memory. Fails as open_cuda
+/// does, but for want of a device or of memory. `base` must outlive the result.
+Result<std::unique_ptr<const DeviceLayout>> plan_cuda(const BaseWeights& base, WeightMemory memory) noexcept;
 
 }  // namespace pets::engine

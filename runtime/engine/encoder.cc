@@ -95,11 +95,14 @@ void Encoder::embed(const PackedBatch& batch, const tokenizer::Token* tokens, ui
   const float* word[kStripRows] = {};
   const float* position[kStripRows] = {};
   const float* token_type[kStripRows] = {};
+  const auto* const words = static_cast<const float*>(base_.word);  // float32 on the CPU: repack.h
+  const auto* const positions = static_cast<const float*>(base_.position);
+  const auto* const token_types = static_cast<const float*>(base_.token_type);
   const SequenceMap sequences = batch.sequence_map();
   for (uint32_t s = sequences.strip_begin[strip]; s < sequences.strip_begin[strip + 1]; ++s) {
     const kernels::AttentionSegment& segment = sequences.segments[s];
     for (uint32_t lane = segment.lane_begin; lane < segment.lane_end; ++lane) {
-      position[lane] = base_.position + static_cast<size_t>(strip * kStripRows + lane - segment.first_row) * base_.hidden;
+      position[lane] = positions + static_cast<size_t>(strip * kStripRows + lane - segment.first_row) * base_.hidden;
     }
   }
   NormSegments norms;
@@ -108,11 +111,11 @@ void Encoder::embed(const PackedBatch& batch, const tokenizer::Token* tokens, ui
     norms.add(group.lanes, task.embeddings_norm.gamma != nullptr ? task.embeddings_norm : base_.embeddings_norm);
     for (uint32_t lane = group.lane_begin; lane < group.lane_end; ++lane) {
       const tokenizer::Token& token = tokens[batch.row_tokens()[strip * kStripRows + lane]];
-      word[lane] = embedding_row(task.embedding[0], base_.word, static_cast<uint32_t>(token.id), base_.hidden);
-      token_type[lane] = embedding_row(task.embedding[2], base_.token_type, token.segment, base_.hidden);
+      word[lane] = embedding_row(task.embedding[0], words, static_cast<uint32_t>(token.id), base_.hidden);
+      token_type[lane] = embedding_row(task.embedding[2], token_types, token.segment, base_.hidden);
       if (task.embedding[1].count != 0) {
-        const auto row = static_cast<uint32_t>(static_cast<size_t>(position[lane] - base_.position) / base_.hidden);
-        position[lane] = embedding_row(task.embedding[1], base_.position, row, base_.hidden);
+        const auto row = static_cast<uint32_t>(static_cast<size_t>(position[lane] - positions) / base_.hidden);
+        position[lane] = embedding_row(task.embedding[1], positions, row, base_.hidden);
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <new>
 #include <unordered_set>
 
@@ -36,14 +37,14 @@ TaskInfo describe(const bundle::TaskSegment& segment, const engine::TaskWeights&
 
 /// Resolves the good tasks of a file. The first `resolve` of a file with a base fills `base` too.
 Result<std::vector<std::shared_ptr<const Task>>> load_tasks(const std::shared_ptr<const bundle::BundleFile>& file,
-                                                            engine::BaseWeights& base, bool own_base,
+                                                            engine::BaseWeights& base, bool own_base, Backend backend,
                                                             const std::shared_ptr<engine::MemoryCounters>& memory,
                                                             std::shared_ptr<const LoadedFile>* loaded_out) {
-  const uint64_t bytes = engine::count_tables(*file, own_base ? nullptr : &base);
+  const uint64_t bytes = engine::count_tables(*file, own_base ? nullptr : &base, backend);
   PETS_ASSIGN_OR_RETURN(memory::Block block, memory::Block::allocate(bytes));
   memory::Arena arena(block.data(), block.size());
   auto loaded = std::make_shared<const LoadedFile>(file, std::move(block), memory);
-  if (own_base) base = engine::resolve_base(file->base(), arena);
+  if (own_base) base = engine::resolve_base(file->base(), arena, backend);
   std::vector<std::shared_ptr<const Task>> tasks;
   for (const bundle::TaskSegment& segment : file->tasks()) {
     if (segment.task == nullptr) continue;
@@ -80,9 +81,11 @@ Result<std::unique_ptr<Model::Impl>> load_impl(const char* path, const ModelOpti
   }
   impl->dimensions = file->dimensions();
   impl->fingerprint = file->base_fingerprint();
-  PETS_ASSIGN_OR_RETURN(auto tasks, load_tasks(file, impl->base, true, impl->memory, &impl->base_file));
+  PETS_ASSIGN_OR_RETURN(auto tasks, load_tasks(file, impl->base, true, options.backend, impl->memory, &impl->base_file));
   if (options.backend == Backend::kCuda) {
-    PETS_ASSIGN_OR_RETURN(impl->device, engine::open_cuda(impl->base));
+    PETS_ASSIGN_OR_RETURN(impl->device, engine::open_cuda(impl->base, options.weight_memory));
+    // A registration that was planned may have been refused: then the base was copied.
+    PETS_RETURN_IF_ERROR(check_memory(path, impl->used_bytes(), options.memory_limit));
   }
   if (const schema::WordPiece* tables = file->base().base->tokenizer()) {
     auto tokenizer = tokenizer::WordPieceTokenizer::create(*tables, file->base().bytes, impl->base.vocabulary);
@@ -118,7 +121,7 @@ Status add_tasks_impl(Model::Impl& model, const char* path, bool replace, bool q
     if (!quarantine) return segment.status;
     damaged.push_back({segment.name, segment.status});
   }
-  PETS_ASSIGN_OR_RETURN(auto added, load_tasks(file, model.base, false, model.memory, nullptr));
+  PETS_ASSIGN_OR_RETURN(auto added, load_tasks(file, model.base, false, model.options.backend, model.memory, nullptr));
   PETS_RETURN_IF_ERROR(model.tasks.update([&](const TaskSet& current, TaskSet& next) {
     std::unordered_set<std::string_view> names;
     for (const auto& task : added) names.insert(task->info.name);
@@ -170,11 +173,11 @@ Result<const kernels::KernelTable*> select_kernels() noexcept {
   return table;
 }
 
-uint64_t count_tables(const bundle::BundleFile& file, const BaseWeights* base) {
+uint64_t count_tables(const bundle::BundleFile& file, const BaseWeights* base, Backend backend) {
   memory::Arena arena;
   BaseWeights own;
   if (base == nullptr) {
-    own = resolve_base(file.base(), arena);
+    own = resolve_base(file.base(), arena, backend);
     base = &own;
   }
   for (const bundle::TaskSegment& segment : file.tasks()) {
@@ -256,9 +259,35 @@ Plan Model::memory() const noexcept {
 }
 
 std::string_view Model::device() const noexcept { return impl_->device == nullptr ? std::string_view() : impl_->device->device_name(); }
+WeightMemory Model::weight_memory() const noexcept {
+  return impl_->device == nullptr ? WeightMemory::kAuto : impl_->device->weight_memory();
+}
+std::string_view Model::weight_memory_reason() const noexcept {
+  return impl_->device == nullptr ? std::string_view() : impl_->device->weight_memory_reason();
+}
 std::string_view Model::isa() const noexcept { return kernels::isa_name(impl_->kernels->isa); }
 std::string_view Model::fingerprint() const noexcept { return impl_->fingerprint; }
 bool Model::has_tokenizer() const noexcept { return impl_->has_tokenizer; }
+
+namespace {
+
+constexpr std::string_view kWeightMemoryNames[] = {"auto", "host-page-tables", "registered", "copy"};  // by WeightMemory
+
+}  // namespace
+
+std::string_view weight_memory_name(WeightMemory memory) noexcept {
+  const auto index = static_cast<size_t>(memory);
+  return index < std::size(kWeightMemoryNames) ? kWeightMemoryNames[index] : "unknown";
+}
+
+bool parse_weight_memory(std::string_view name, WeightMemory* memory) noexcept {
+  for (size_t i = 0; i < std::size(kWeightMemoryNames); ++i) {
+    if (kWeightMemoryNames[i] != name) continue;
+    *memory = static_cast<WeightMemory>(i);
+    return true;
+  }
+  return false;
+}
 
 std::string_view head_type_name(HeadType type) noexcept {
   switch (type) {

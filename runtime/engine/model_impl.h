@@ -43,8 +43,8 @@ namespace engine {
 /// The instruction set that PETS_ISA names, or the best one.
 Result<const kernels::KernelTable*> select_kernels() noexcept;
 
-/// Bytes of the tables of one file; `base` null: the file's own base is counted too and used.
-uint64_t count_tables(const bundle::BundleFile& file, const BaseWeights* base);
+/// Bytes of the tables of one file; `base` null: the file's own base is counted too and used, with what `backend` repacks of it.
+uint64_t count_tables(const bundle::BundleFile& file, const BaseWeights* base, Backend backend = Backend::kCpu);
 
 }  // namespace engine
 }  // namespace pets

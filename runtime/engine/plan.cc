@@ -25,12 +25,12 @@ struct ResolvedFile {
   std::vector<engine::TaskWeights> tasks;
 };
 
-/// `base` null: the file's own.
+/// For a device. `base` null: the file's own.
 Result<ResolvedFile> resolve(const bundle::BundleFile& file, const engine::BaseWeights* base) {
   ResolvedFile resolved;
-  PETS_ASSIGN_OR_RETURN(resolved.tables, memory::Block::allocate(engine::count_tables(file, base)));
+  PETS_ASSIGN_OR_RETURN(resolved.tables, memory::Block::allocate(engine::count_tables(file, base, Backend::kCuda)));
   memory::Arena arena(resolved.tables.data(), resolved.tables.size());
-  if (base == nullptr) resolved.base = engine::resolve_base(file.base(), arena);
+  if (base == nullptr) resolved.base = engine::resolve_base(file.base(), arena, Backend::kCuda);
   for (const bundle::TaskSegment& segment : file.tasks()) {
     if (segment.task != nullptr) resolved.tasks.push_back(engine::resolve_task(segment, base == nullptr ? resolved.base : *base, arena));
   }
@@ -49,9 +49,9 @@ Result<engine::SessionPlan> engine::plan_session(const char* path, const ModelOp
   SessionPlan result;
   Plan& plan = result.plan;
   plan.mapped_bytes = file->bytes().size();
-  plan.model_bytes = engine::count_tables(*file, nullptr);
+  plan.model_bytes = engine::count_tables(*file, nullptr, model.backend);
   memory::Arena counting;
-  const engine::BaseWeights base = engine::resolve_base(file->base(), counting);
+  const engine::BaseWeights base = engine::resolve_base(file->base(), counting, model.backend);
   engine::TaskLimits limits;
   include_limits(*file, base.hidden, limits);
   ResolvedFile resolved;  // for a device
@@ -62,7 +62,7 @@ Result<engine::SessionPlan> engine::plan_session(const char* path, const ModelOp
   };
   if (model.backend == Backend::kCuda) {
     PETS_ASSIGN_OR_RETURN(resolved, resolve(*file, nullptr));
-    PETS_ASSIGN_OR_RETURN(device, engine::plan_cuda(resolved.base));
+    PETS_ASSIGN_OR_RETURN(device, engine::plan_cuda(resolved.base, model.weight_memory));
     include_device_tasks(resolved);
   }
   for (const std::string& delta_path : delta_paths) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "runtime/engine/repack.h"
 #include "schema/site.h"
 
 namespace pets::engine {
@@ -30,6 +31,7 @@ LinearWeights resolve_linear(const schema::Linear* linear, Bytes bytes) {
   const schema::Tensor& tensor = *linear->weight();
   weights.panels = bundle::tensor_data(tensor, bytes);
   weights.type = weight_type(tensor.dtype());
+  weights.row_major = tensor.layout() == schema::Layout::kPlain;
   weights.out = static_cast<uint32_t>(tensor.shape()->Get(0));
   weights.in = static_cast<uint32_t>(tensor.shape()->Get(1));
   weights.bias = tensor_as<float>(linear->bias(), bytes);
@@ -185,7 +187,7 @@ bool TaskLimits::within(const TaskLimits& capacity) const {
          both.max_length == capacity.max_length;
 }
 
-BaseWeights resolve_base(const bundle::BaseSegment& segment, memory::Arena& arena) {
+BaseWeights resolve_base(const bundle::BaseSegment& segment, memory::Arena& arena, Backend backend) {
   const schema::Base& source = *segment.base;
   const Bytes bytes = segment.bytes;
   BaseWeights base;
@@ -199,11 +201,14 @@ BaseWeights resolve_base(const bundle::BaseSegment& segment, memory::Arena& aren
   base.token_types = source.token_types();
   base.norm_epsilon = source.norm_epsilon();
   base.activation = static_cast<kernels::Activation>(source.activation());
-  base.word = tensor_as<float>(source.word_embeddings(), bytes);
-  base.position = tensor_as<float>(source.position_embeddings(), bytes);
-  base.token_type = tensor_as<float>(source.token_type_embeddings(), bytes);
+  base.table_type = weight_type(source.word_embeddings()->dtype());
+  base.word = bundle::tensor_data(*source.word_embeddings(), bytes);
+  base.position = bundle::tensor_data(*source.position_embeddings(), bytes);
+  base.token_type = bundle::tensor_data(*source.token_type_embeddings(), bytes);
   base.embeddings_norm = resolve_norm(source.embeddings_norm(), bytes);
   base.linear_type = weight_type(source.encoder()->Get(0)->query()->weight()->dtype());
+  base.row_major = source.encoder()->Get(0)->query()->weight()->layout() == schema::Layout::kPlain;
+  base.segment = bytes;
   base.pooler = resolve_linear(source.pooler(), bytes);
   auto* layers = arena.array<LayerWeights>(base.layers);
   base.layer = layers;
@@ -220,6 +225,7 @@ BaseWeights resolve_base(const bundle::BaseSegment& segment, memory::Arena& aren
     weights.norm[kFfnSublayer] = resolve_norm(layer.ffn_norm(), bytes);
     ::new (&layers[n]) LayerWeights(weights);
   }
+  if (backend == Backend::kCpu && base.row_major) repack_for_cpu(base, layers, arena);
   return base;
 }
 

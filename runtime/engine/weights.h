@@ -12,6 +12,7 @@
 #include "kernels/gemm/panel_layout.h"
 #include "kernels/strip.h"
 #include "pets/status.h"
+#include "pets/types.h"
 #include "runtime/bundle/bundle_file.h"
 #include "runtime/memory/arena.h"
 #include "schema/bundle_generated.h"
@@ -21,6 +22,7 @@ namespace pets::engine {
 struct LinearWeights {
   const void* panels = nullptr;  ///< of [out, in], in the layout of `type` (gemm/panel_layout.h)
   kernels::WeightType type = kernels::WeightType::kFloat32;
+  bool row_major = false;        ///< `panels` are none: [out][in], as a GPU reads them
   const float* bias = nullptr;   ///< [out]
   const float* scale = nullptr;  ///< [out], kInt8 only
   uint32_t out = 0, in = 0;
@@ -55,14 +57,17 @@ struct LayerWeights {
 struct BaseWeights {
   uint32_t hidden = 0, layers = 0, heads = 0, head_size = 0, intermediate = 0, vocabulary = 0, positions = 0, token_types = 0;
   kernels::WeightType linear_type = kernels::WeightType::kFloat32;  ///< of all linears of the layers
+  kernels::WeightType table_type = kernels::WeightType::kFloat32;   ///< of the embedding tables: not kInt8
+  bool row_major = false;                                           ///< of all linears of the layers: packed for a GPU
   float norm_epsilon = 0;
   kernels::Activation activation = kernels::Activation::kGelu;
-  const float* word = nullptr;        ///< [vocabulary, hidden]
-  const float* position = nullptr;    ///< [positions, hidden]
-  const float* token_type = nullptr;  ///< [token_types, hidden]
+  const void* word = nullptr;        ///< `table_type` [vocabulary, hidden]
+  const void* position = nullptr;    ///< [positions, hidden]
+  const void* token_type = nullptr;  ///< [token_types, hidden]
   NormWeights embeddings_norm;
   const LayerWeights* layer = nullptr;  ///< [layers]
   LinearWeights pooler;                 ///< panels null where the base has none
+  std::span<const std::byte> segment;   ///< of the bundle, which everything above points into, but what was repacked
 };
 
 /// PET operators of one task at one linear site; what is absent is null.
@@ -144,8 +149,9 @@ struct TaskLimits {
   bool within(const TaskLimits& capacity) const;
 };
 
-/// Resolves a validated base into arrays of `arena` (or only counts them).
-BaseWeights resolve_base(const bundle::BaseSegment& segment, memory::Arena& arena);
+/// Resolves a validated base into arrays of `arena` (or only counts them). For the CPU, what was packed for a GPU is repacked there
+/// (repack.h).
+BaseWeights resolve_base(const bundle::BaseSegment& segment, memory::Arena& arena, Backend backend = Backend::kCpu);
 /// Resolves a validated task. A norm site where only gamma or beta is the task's own takes the other from the base.
 TaskWeights resolve_task(const bundle::TaskSegment& segment, const BaseWeights& base, memory::Arena& arena);
 /// From the metadata alone.

@@ -41,9 +41,9 @@ std::vector<std::byte> file_bytes(const std::string& path) {
 }
 
 std::vector<std::byte> bundle_bytes(const converter::BaseModel& base, const std::vector<converter::PetTask>& tasks,
-                                    converter::Precision precision) {
+                                    converter::Precision precision, converter::Target target) {
   const testing_util::TemporaryFile file("fixture.pets");
-  const auto segment = converter::make_base_segment(base, precision);
+  const auto segment = converter::make_base_segment(base, precision, target);
   EXPECT_TRUE(segment) << segment.status().c_str();
   std::vector<converter::SegmentImage> images;
   for (const auto& task : tasks) images.push_back(std::move(converter::make_task_segment(base, task, {}).value()));

@@ -21,7 +21,8 @@ const std::vector<converter::PetTask>& small_tasks();
 
 /// The file that write_bundle makes of these.
 std::vector<std::byte> bundle_bytes(const converter::BaseModel& base, const std::vector<converter::PetTask>& tasks,
-                                    converter::Precision precision = converter::Precision::kFloat32);
+                                    converter::Precision precision = converter::Precision::kFloat32,
+                                    converter::Target target = converter::Target::kCpu);
 std::vector<std::byte> delta_bytes(const converter::BaseModel& base, const std::vector<converter::PetTask>& tasks);
 std::vector<std::byte> file_bytes(const std::string& path);
 

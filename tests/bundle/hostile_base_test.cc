@@ -119,13 +119,14 @@ TEST(HostileBase, TensorsThatOverlapAreRefused) {
 
 TEST(HostileBase, LayoutsAndTypesThatThisBuildDoesNotKnowAreNamed) {
   expect_contains(tensor_refusal<uint8_t>(key_weight, Tensor::VT_LAYOUT, 7), {"layout 7 (unknown)", "layout 2 (panels16)"});
-  expect_contains(tensor_refusal<uint8_t>(key_weight, Tensor::VT_LAYOUT, 1), {"layout 1 (plain)", "layout 2 (panels16)"});
+  expect_contains(tensor_refusal<uint8_t>(key_weight, Tensor::VT_LAYOUT, 3), {"layout 3 (bit planes 16)", "layout 2 (panels16)"});
   expect_contains(tensor_refusal<uint8_t>(key_weight, Tensor::VT_DTYPE, 200),
                   {"data type 200 (unknown)", "float32 or float16 or bfloat16 or int8"});
   expect_contains(tensor_refusal<uint8_t>(key_weight, Tensor::VT_DTYPE, 3),
-                  {"layout 2 (panels16), this build knows layout 4 (panels16 by 2) for bfloat16"});
+                  {"layout 2 (panels16), this build knows layout 4 (panels16 by 2) or 1 (plain) for bfloat16"});
   const auto word = [](const Base& base) { return base.word_embeddings(); };
-  expect_contains(tensor_refusal<uint8_t>(word, Tensor::VT_DTYPE, 2), {"embeddings.word.weight", "float16", "knows float32 here"});
+  expect_contains(tensor_refusal<uint8_t>(word, Tensor::VT_DTYPE, 4),
+                  {"embeddings.word.weight", "int8", "float32 or float16 or bfloat16 here"});
 }
 
 TEST(HostileBase, AShapeWhoseProductOverflowsIsRefused) {

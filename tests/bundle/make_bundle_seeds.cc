@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   testing_util::write_random_bundle(folder + "half", plain, {embedding}, converter::Precision::kFloat16);
   testing_util::write_random_bundle(folder + "bfloat", plain, {embedding}, converter::Precision::kBFloat16);
   testing_util::write_random_bundle(folder + "int8", plain, {embedding}, converter::Precision::kInt8);
+  testing_util::write_random_bundle(folder + "for_cuda", plain, {embedding}, converter::Precision::kFloat16, converter::Target::kCuda);
   testing_util::write_random_bundle(folder + "no_tasks", plain, {});
   testing_util::write_random_delta(folder + "delta", plain, {parallel, embedding});
   return 0;

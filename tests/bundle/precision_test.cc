@@ -170,7 +170,7 @@ TEST(HostilePrecision, AnUnknownLayoutIsNamedBesideThoseThatThisBuildReads) {
     const std::string said =
         weight_refusal(precision, [](const schema::Linear* linear) { set_field(linear->weight(), Tensor::VT_LAYOUT, uint8_t{9}); });
     expect_contains(said, {"layer.1.ffn.down.weight", "layout 9 (unknown)",
-                           "this build knows layout 2 (panels16) or 4 (panels16 by 2) or 6 (panels16 by 4 bounded) here"});
+                           "this build knows layout 2 (panels16) or 4 (panels16 by 2) or 6 (panels16 by 4 bounded) or 1 (plain) here"});
   }
 }
 
@@ -181,9 +181,10 @@ TEST(HostilePrecision, ALayoutGoesWithItsTypeOnly) {
     const char* said;
   } cases[] = {
       {Precision::kFloat32, Layout::kPanels16By4Bounded,
-       "layout 6 (panels16 by 4 bounded), this build knows layout 2 (panels16) for float32"},
-      {Precision::kFloat16, Layout::kPanels16By2, "layout 4 (panels16 by 2), this build knows layout 2 (panels16) for float16"},
-      {Precision::kBFloat16, Layout::kPanels16, "layout 2 (panels16), this build knows layout 4 (panels16 by 2) for bfloat16"},
+       "layout 6 (panels16 by 4 bounded), this build knows layout 2 (panels16) or 1 (plain) for float32"},
+      {Precision::kFloat16, Layout::kPanels16By2,
+       "layout 4 (panels16 by 2), this build knows layout 2 (panels16) or 1 (plain) for float16"},
+      {Precision::kBFloat16, Layout::kPanels16, "layout 2 (panels16), this build knows layout 4 (panels16 by 2) or 1 (plain) for bfloat16"},
       {Precision::kInt8, Layout::kPanels16By2, "layout 4 (panels16 by 2), this build knows layout 6 (panels16 by 4 bounded) for int8"}};
   for (const auto& test : cases) {
     const std::string said = weight_refusal(test.precision, [&](const schema::Linear* linear) {

@@ -161,8 +161,42 @@ class Program(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("standard output", result.stderr)
 
-    def test_what_is_not_supported_yet_is_refused_by_name(self):
-        self.assertIn("cuda", self.pack(TASKS, "--target", "cuda", expect=1))
+    # --- pack for a GPU
+
+    def test_a_base_for_cuda_serves_the_cpu_too(self):
+        for precision, tables in (("fp32", "float32"), ("fp16", "float16"), ("bf16", "bfloat16")):
+            with self.subTest(precision):
+                self.pack(TASKS, "--target", "cuda", "--precision", precision)
+                out = self.work / "out.pets"
+                info, plain = self.inspect(out), self.inspect(self.bundle)
+                base = info["base"]
+                self.assertEqual((base["target"], base["layout"], base["tables"], base["precision"]), ("cuda", "plain", tables, precision))
+                self.assertEqual((plain["base"]["target"], plain["base"]["layout"], plain["base"]["tables"]), ("cpu", "panels16", "float32"))
+                self.assertEqual(info["base_fingerprint"], plain["base_fingerprint"])
+                self.assertIn("packed for cuda: layout plain, tables in " + tables, self.convert("inspect", out).stdout)
+                self.assertEqual(self.convert("verify", out).stdout.count(": ok"), len(TASKS))
+                # Tasks that were packed beside either base serve beside the other.
+                for_cuda, for_cpu = self.work / "a.pets", self.work / "b.pets"
+                path = manifest(self.work / "add.yaml", {"ia3": ("ia3", None)}, base=None)
+                self.convert("add", out, path, "-o", for_cuda)
+                self.convert("add", self.bundle, path, "-o", for_cpu)
+                self.convert("verify", out, for_cuda)
+                self.convert("verify", out, for_cpu)
+                self.convert("verify", self.bundle, for_cuda)
+
+    def test_the_answers_of_a_base_for_cuda_are_those_of_the_python_libraries(self):
+        self.pack({"lora": ("lora-qv", None)}, "--target", "cuda")
+        expected = self.expected("tiny48", {"lora-qv"}, lambda _: "lora")
+        self.assertIn("ok", self.convert("verify", self.work / "out.pets", "--against", expected).stdout)
+
+    def test_what_cuda_does_not_take_is_refused_by_name(self):
+        said = self.pack(TASKS, "--target", "cuda", "--precision", "int8", expect=1)
+        self.assertIn("int8 is for the cpu", said)
+        self.assertEqual(len(said.splitlines()), 1, said)
+        said = self.pack({"embed": EMBEDDING}, "--target", "cuda", base="bases/tiny64h", expect=1)  # heads of 8
+        self.assertIn("--target cuda: backend cuda: head size: expected a multiple of 16, at most 128, found 8", said)
+        self.assertEqual(len(said.splitlines()), 1, said)
+        self.assertIn("cpu,cuda", self.convert("pack", "m.yaml", "-o", "x", "--target", "tpu", expect=2).stderr.replace("{", "").replace(" ", ""))
 
     # --- pack
 

@@ -300,8 +300,9 @@ PetTask random_task(const BaseModel& base, PetKind kind, HeadType type, const st
   return task;
 }
 
-void write_random_bundle(const std::string& path, const BaseModel& base, const std::vector<PetTask>& tasks, Precision precision) {
-  auto segment = make_base_segment(base, precision);
+void write_random_bundle(const std::string& path, const BaseModel& base, const std::vector<PetTask>& tasks, Precision precision,
+                         Target target) {
+  auto segment = make_base_segment(base, precision, target);
   if (!segment) fail("make_base_segment", segment.status());
   std::vector<SegmentImage> images;
   for (const PetTask& task : tasks) {

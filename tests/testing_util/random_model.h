@@ -61,7 +61,8 @@ converter::PetTask random_task(const converter::BaseModel& base, PetKind kind, c
 
 /// Packs and writes; aborts the test program with a message on failure.
 void write_random_bundle(const std::string& path, const converter::BaseModel& base, const std::vector<converter::PetTask>& tasks,
-                         converter::Precision precision = converter::Precision::kFloat32);
+                         converter::Precision precision = converter::Precision::kFloat32,
+                         converter::Target target = converter::Target::kCpu);
 void write_random_delta(const std::string& path, const converter::BaseModel& base, const std::vector<converter::PetTask>& tasks);
 
 /// A file name in the test's temporary folder, removed with the object.

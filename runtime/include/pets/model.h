@@ -51,6 +51,10 @@ class Model {
   std::string_view isa() const noexcept;
   /// The device that the encoder runs on; empty with Backend::kCpu.
   std::string_view device() const noexcept;
+  /// Where that device reads the base's weights: never kAuto; with Backend::kCpu kAuto.
+  WeightMemory weight_memory() const noexcept;
+  /// Why none of the steps before `weight_memory` was taken: one line; empty where it was asked for or is the first.
+  std::string_view weight_memory_reason() const noexcept;
   /// 32 hexadecimal digits.
   std::string_view fingerprint() const noexcept;
   bool has_tokenizer() const noexcept;

@@ -46,8 +46,25 @@ std::string_view strategy_name(Strategy strategy) noexcept;
 /// The strategy of that name; false where there is none.
 bool parse_strategy(std::string_view name, Strategy* strategy) noexcept;
 
+/// Where a GPU reads the weights of a base that was packed for it (`pets-convert pack --target cuda`). Of another base's, what the kernels
+/// read is always a copy. The steps of a ladder, from the least memory to the most:
+enum class WeightMemory : uint8_t {
+  kAuto = 0,            ///< the first of the others that bundle and device allow, where the device shares the host's memory; else kCopy
+  kHostPageTables = 1,  ///< the mapped file itself: the device follows the process's page tables
+  kRegistered = 2,      ///< the mapped file itself, its pages pinned
+  kCopy = 3             ///< one copy in device memory
+};
+
+/// "auto", "host-page-tables", "registered", "copy": the names that the command lines use.
+std::string_view weight_memory_name(WeightMemory memory) noexcept;
+/// The step of that name; false where there is none.
+bool parse_weight_memory(std::string_view name, WeightMemory* memory) noexcept;
+
 struct ModelOptions {
   Backend backend = Backend::kCpu;
+  /// Backend::kCuda: any but kAuto is taken, or the load is refused; a device with memory of its own would read it over the bus, again with
+  /// every batch.
+  WeightMemory weight_memory = WeightMemory::kAuto;
   /// Copies the bundle into memory instead of mapping it: immune to a file that is truncated underneath, at the price of its size.
   bool copy = false;
   /// Upper bound for the bytes of `Plan::total_bytes`; 0: none. A load over it is refused with both numbers.

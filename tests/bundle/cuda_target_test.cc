@@ -1,0 +1,154 @@
+// Bases that were packed for a GPU: what lies where, what is refused at packing, and bundles that mix the layouts of two backends.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "tests/bundle/fixture.h"
+
+#include "converter/bundle/bundle_base.h"
+#include "kernels/gemm/panel_layout.h"
+
+namespace pets::bundle_test {
+namespace {
+
+using converter::BaseModel;
+using converter::Precision;
+using converter::Target;
+using schema::Base;
+using schema::DataType;
+using schema::Layout;
+using schema::Tensor;
+
+constexpr Precision kPrecisions[] = {Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16};
+
+/// Sizes that tiles take: hidden 32, intermediate 48.
+const BaseModel& even_base() {
+  static const BaseModel base = [] {
+    BaseModel made = testing_util::random_base({32, 2, 2, 48, 120, 20, 2}, 4);
+    testing_util::add_tokenizer(made);
+    return made;
+  }();
+  return base;
+}
+
+ChangedBundle for_cuda(Precision precision) { return ChangedBundle(bundle_bytes(even_base(), {}, precision, Target::kCuda)); }
+
+TEST(CudaTarget, HasTheBaseAsAGpusKernelsReadIt) {
+  for (const Precision precision : kPrecisions) {
+    SCOPED_TRACE(converter::precision_name(precision));
+    ChangedBundle bundle = for_cuda(precision);
+    const auto file = bundle.open();
+    ASSERT_TRUE(file) << file.status().c_str();
+    EXPECT_EQ(converter::target_of_bundle(**file), Target::kCuda);
+    EXPECT_EQ(converter::precision_of_bundle(**file), precision);
+    EXPECT_EQ((*file)->base_fingerprint(), even_base().fingerprint);
+    const Base& base = *(*file)->base().base;
+    const DataType type = converter::data_type_of(precision);
+    for (const schema::Layer* layer : *base.encoder()) {
+      for (const schema::Linear* linear :
+           {layer->query(), layer->key(), layer->value(), layer->attention_output(), layer->up(), layer->down()}) {
+        EXPECT_EQ(linear->weight()->layout(), Layout::kPlain);
+        EXPECT_EQ(linear->weight()->dtype(), type);
+        EXPECT_EQ(linear->scale(), nullptr);
+        EXPECT_EQ(linear->bias()->dtype(), DataType::kFloat32);
+        EXPECT_EQ(linear->weight()->offset() % 256, 0U);
+      }
+      const uint64_t bytes = layer->query()->weight()->length();  // one matrix [3 hidden, hidden]
+      EXPECT_EQ(layer->key()->weight()->offset(), layer->query()->weight()->offset() + bytes);
+      EXPECT_EQ(layer->value()->weight()->offset(), layer->key()->weight()->offset() + bytes);
+    }
+    for (const Tensor* table : {base.word_embeddings(), base.position_embeddings(), base.token_type_embeddings()}) {
+      EXPECT_EQ(table->dtype(), type);
+    }
+    EXPECT_EQ(base.pooler()->weight()->layout(), Layout::kPanels16);  // which the CPU runs
+    EXPECT_EQ(base.pooler()->weight()->dtype(), DataType::kFloat32);
+  }
+}
+
+TEST(CudaTarget, HoldsTheValuesOfTheCpusBase) {
+  for (const Precision precision : kPrecisions) {
+    SCOPED_TRACE(converter::precision_name(precision));
+    ChangedBundle cuda = for_cuda(precision), cpu(bundle_bytes(even_base(), {}, precision));
+    const auto cuda_file = cuda.open(), cpu_file = cpu.open();
+    ASSERT_TRUE(cuda_file && cpu_file);
+    EXPECT_EQ(converter::target_of_bundle(**cpu_file), Target::kCpu);
+    const BaseModel found = converter::base_of_bundle(**cuda_file), expected = converter::base_of_bundle(**cpu_file);
+    for (size_t n = 0; n < expected.encoder.size(); ++n) {
+      EXPECT_EQ(found.encoder[n].key.weight.values, expected.encoder[n].key.weight.values);
+      EXPECT_EQ(found.encoder[n].value.bias, expected.encoder[n].value.bias);
+      EXPECT_EQ(found.encoder[n].up.weight.values, expected.encoder[n].up.weight.values);
+      EXPECT_EQ(found.encoder[n].down.weight.values, expected.encoder[n].down.weight.values);
+    }
+    std::vector<float> table = expected.position_embeddings.values;  // exact
+    for (float& value : table) {
+      if (precision == Precision::kFloat16) value = kernels::float_from_half(kernels::half_from_float(value));
+      if (precision == Precision::kBFloat16) value = kernels::float_from_bfloat(kernels::bfloat_from_float(value));
+    }
+    EXPECT_EQ(found.position_embeddings.values, table);
+    EXPECT_EQ(found.fingerprint, expected.fingerprint);
+  }
+}
+
+TEST(CudaTarget, RefusesWhatAGpuWouldNotReadInPlace) {
+  const auto int8 = converter::make_base_segment(even_base(), Precision::kInt8, Target::kCuda);
+  ASSERT_FALSE(int8);
+  expect_contains(int8.status().c_str(), {"int8 is for the cpu", "fp16, bf16 or fp32"});
+  BaseModel large = even_base();
+  large.word_embeddings.values[33] = 1e5F;
+  const auto half = converter::make_base_segment(large, Precision::kFloat16, Target::kCuda);
+  ASSERT_FALSE(half);
+  expect_contains(half.status().c_str(), {"embeddings.word", "[1, 1] = 100000", "fp16"});
+  EXPECT_TRUE(converter::make_base_segment(large, Precision::kFloat16));  // there the tables stay float32
+}
+
+// ---- bundles that do not make sense
+
+std::string refusal(Precision precision, const std::function<void(const Base&)>& change) {
+  ChangedBundle bundle = for_cuda(precision);
+  change(*bundle.roots().base);
+  return bundle.refusal();
+}
+
+TEST(HostileCudaTarget, LayersForSeveralBackendsAreRefused) {
+  const std::string panels = refusal(Precision::kFloat16, [](const Base& base) {
+    set_field(base.encoder()->Get(1)->up()->weight(), Tensor::VT_LAYOUT, static_cast<uint8_t>(Layout::kPanels16));
+  });
+  expect_contains(panels, {"layer.1.ffn.up.weight has layout panels16, those before it plain"});
+  ChangedBundle cpu;
+  set_field(cpu.roots().base->encoder()->Get(0)->key()->weight(), Tensor::VT_LAYOUT, static_cast<uint8_t>(Layout::kPlain));
+  expect_contains(cpu.refusal(), {"layer.0.attention.key.weight has layout plain, those before it panels16"});
+}
+
+TEST(HostileCudaTarget, TablesHaveTheTypeOfTheLinears) {
+  const std::string other = refusal(Precision::kFloat16, [](const Base& base) {
+    set_field(base.position_embeddings(), Tensor::VT_DTYPE, static_cast<uint8_t>(DataType::kBFloat16));
+  });
+  expect_contains(other, {"embeddings.position.weight has data type bfloat16, expected float16 beside linears of float16 in layout plain"});
+  ChangedBundle cpu;
+  const Tensor* table = cpu.roots().base->token_type_embeddings();
+  set_field(table, Tensor::VT_DTYPE, static_cast<uint8_t>(DataType::kFloat16));
+  set_field<uint64_t>(table, Tensor::VT_LENGTH, table->length() / 2);
+  expect_contains(cpu.refusal(), {"embeddings.token_type.weight has data type float16, expected float32"});
+}
+
+TEST(HostileCudaTarget, EveryLengthIsTheShapes) {
+  expect_contains(
+      refusal(Precision::kFloat16, [](const Base& base) { set_field<uint64_t>(base.word_embeddings(), Tensor::VT_LENGTH, 120 * 32 * 4); }),
+      {"embeddings.word.weight", "bytes"});
+  expect_contains(refusal(Precision::kBFloat16,
+                          [](const Base& base) {
+                            const Tensor* weight = base.encoder()->Get(0)->value()->weight();
+                            set_field<uint64_t>(weight, Tensor::VT_LENGTH, weight->length() + 2);
+                          }),
+                  {"layer.0.attention.value.weight", "bytes"});
+}
+
+TEST(HostileCudaTarget, Int8HasNoPlainLayout) {
+  const std::string said = refusal(Precision::kFloat16, [](const Base& base) {
+    set_field(base.encoder()->Get(1)->down()->weight(), Tensor::VT_DTYPE, static_cast<uint8_t>(DataType::kInt8));
+  });
+  expect_contains(said, {"layer.1.ffn.down.weight has layout 1 (plain), this build knows layout 6 (panels16 by 4 bounded) for int8"});
+}
+
+}  // namespace
+}  // namespace pets::bundle_test

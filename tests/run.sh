@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and passes every test: the one command, for people and for CI. Installs what is missing, works from clean, can be run again.
 # usage: tests/run.sh [--stage NAME]... [--list]
-#   --stage NAME   run only this stage (repeatable); what it needs from earlier ones is made
+#   --stage NAME   run only this stage (repeatable); what it needs from earlier ones is made. Some run only when named.
 #   --list         name the stages with their budgets
 # JOBS=N sets the parallel jobs. ARM64_SOURCES=FILE is a sources.list with arm64 packages, where the machine's own have none (Ubuntu).
 # A stage over its budget is marked; with STRICT_BUDGETS=1 it fails.
@@ -26,6 +26,10 @@ stages=(
   "tsan     260  build with ThreadSanitizer, session, hot-add and server tests"
   "fuzz      60  run each fuzz target over its floor of executions"
   "tidy     240  clang-tidy over everything that is not a test"
+)
+# These run only when they are named: for every night, not for every change.
+optional_stages=(
+  "aarch64-cuda 900  fetch CUDA for arm64 (590 MB), link libpets with the CUDA backend as archive and shared library, start programs emulated"
 )
 # target, executions at least, seconds at most, bytes of the longest input
 fuzzers=("bundle 30000 25 65536" "safetensors 60000 20 8192" "tokenizer 30000 25 4096" "json_lines 60000 20 4096" "latency_table 60000 20 4096")
@@ -128,13 +132,16 @@ stage_cuda() {
     run_ctest cuda -L gpu
     return
   fi
-  run_ctest cuda -R '^pets_cuda_kernel_tests$' || return 1
-  if build/cuda/runtime/cli/pets-run tests/bundle/old/v1.pets --backend cuda </dev/null 2>build/cuda/no-device.txt; then
-    echo "pets-run --backend cuda went well without a GPU"
-    return 1
-  fi
-  cat build/cuda/no-device.txt
-  grep -q "no CUDA device.*the cpu backend works without one" build/cuda/no-device.txt
+  run_ctest cuda -R '^pets_cuda_kernel_tests$' && says_no_device build/cuda/runtime/cli/pets-run build/cuda/no-device.txt
+}
+
+says_no_device() { # says_no_device PROGRAM LOG: without a device pets-run --backend cuda says so and exits with 1
+  local status=0
+  "$1" tests/bundle/old/v1.pets --backend cuda </dev/null 2>"$2" || status=$?
+  cat "$2"
+  [ $status -eq 1 ] && grep -q "no CUDA device.*the cpu backend works without one" "$2" && return
+  echo "$1 --backend cuda: expected status 1 and a line with 'no CUDA device', found status $status and the above"
+  return 1
 }
 
 emulated_targets=(pets_kernel_tests pets_bundle_tests pets_tokenizer_tests pets_tokenizer_allocation_test pets_platform_tests
@@ -167,6 +174,26 @@ stage_aarch64() {
   python3 $loops --self-test && python3 $loops build/aarch64 --spills-only || return 1
   local each
   for each in "${emulated[@]}"; do run_emulated "$each" || return 1; done
+}
+
+stage_aarch64-cuda() {
+  if ! command -v nvcc >/dev/null || arm64_is_elsewhere; then
+    echo "left out: there is no CUDA toolkit (nvcc), or no arm64 in this machine's package sources (ARM64_SOURCES=FILE names some that have)"
+    return 0
+  fi
+  local packages=() launcher=() build=build/aarch64-cuda shared
+  mapfile -t packages <tests/packages-aarch64.txt
+  command -v ccache >/dev/null && launcher=(-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
+  examples/quickstart/install_packages.sh "${packages[@]}" && make_sysroot && toolchains/make_cuda_sysroot.sh build/cuda-aarch64 || return 1
+  export QEMU_CPU=cortex-a76
+  for shared in OFF ON; do
+    echo "BUILD_SHARED_LIBS=$shared:"
+    configure aarch64-cuda -DBUILD_SHARED_LIBS=$shared "${launcher[@]}" &&
+      cmake --build $build -j "$jobs" --target pets-run pets_cuda_kernel_tests pets_cuda_engine_tests &&
+      run_ctest aarch64-cuda -L gpu && says_no_device $build/emulated/pets-run $build/no-device.txt &&
+      $build/emulated/pets-run tests/bundle/old/v1.pets --backend cpu --self-check || return 1
+  done
+  aarch64-linux-gnu-strip -o $build/stripped.so $build/runtime/libpets.so && stat -c 'libpets.so, stripped: %s bytes' $build/stripped.so
 }
 
 stage_examples() {
@@ -247,7 +274,7 @@ tidy_left_out=(kernels_neon.cc dot_neon)
 
 run_stage() { # run_stage NAME BUDGET
   local name=$1 budget=$2 log=$logs/$1.log started=$SECONDS status=0 seconds mark=ok
-  printf '== %-9s' "$name"
+  printf '== %-12s' "$name"
   ("stage_$name") >"$log" 2>&1 || status=$?
   seconds=$((SECONDS - started))
   count_tests "$log"
@@ -258,12 +285,13 @@ run_stage() { # run_stage NAME BUDGET
     [ "${STRICT_BUDGETS:-0}" = 1 ] && status=1
   fi
   printf '%4d s  %s\n' "$seconds" "$mark"
-  report+=("$(printf '%-9s %6d %7d  %s' "$name" "$seconds" "$budget" "$mark")")
+  report+=("$(printf '%-12s %6d %7d  %s' "$name" "$seconds" "$budget" "$mark")")
   if [ $status -ne 0 ]; then
     echo "-- the end of ${log#"$root"/}:"
     tail -n 80 "$log"
   else
     case $name in # what a person wants to see even where all is well
+      aarch64-cuda) grep -E '^BUILD_SHARED|no CUDA device|self-check|stripped|^left out' "$log" ;;
       aarch64) grep -E '^as |tests passed|cases in|sec\*proc|spills in them|^left out' "$log" ;;
       examples | fuzz) grep -vE '^\[|^--|^$' "$log" | tail -n 60 ;;
       asan) sed -n '/^parser  /,$p' "$log" ;;
@@ -277,23 +305,25 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --stage) chosen+=("${2:?--stage needs a name}"); shift 2 ;;
-      --list) printf '%s\n' "${stages[@]}"; exit 0 ;;
+      --list) printf '%s\n' "${stages[@]}" "" "only when named:" "${optional_stages[@]}"; exit 0 ;;
       -h | --help) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
       *) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
     esac
   done
   for name in "${chosen[@]}"; do
-    declare -F "stage_$name" >/dev/null || { echo "no stage $name; there are:" >&2; printf '%s\n' "${stages[@]}" >&2; exit 2; }
+    declare -F "stage_$name" >/dev/null || { echo "no stage $name; there are:" >&2; printf '%s\n' "${stages[@]}" "${optional_stages[@]}" >&2; exit 2; }
   done
   mkdir -p "$logs"
-  for entry in "${stages[@]}"; do
+  local entries=("${stages[@]}")
+  [ ${#chosen[@]} -eq 0 ] || entries+=("${optional_stages[@]}")
+  for entry in "${entries[@]}"; do
     read -r name budget what <<<"$entry"
     if [ ${#chosen[@]} -gt 0 ] && [[ " ${chosen[*]} " != *" $name "* ]]; then continue; fi
     run_stage "$name" "$budget" || { status=1; break; }
   done
-  printf '\n%-9s %6s %7s\n' stage seconds budget
+  printf '\n%-12s %6s %7s\n' stage seconds budget
   printf '%s\n' "${report[@]}"
-  printf '%-9s %6d\n\n' total $((SECONDS - total))
+  printf '%-12s %6d\n\n' total $((SECONDS - total))
   [ $status -eq 0 ] || echo "stopped at the first stage that failed"
   echo "$passed passed, $failed failed"
   exit $status

@@ -34,3 +34,26 @@ find_program(PETS_QEMU_AARCH64 NAMES qemu-aarch64-static qemu-aarch64)
 if(PETS_QEMU_AARCH64)
   set(CMAKE_CROSSCOMPILING_EMULATOR "${PETS_QEMU_AARCH64};-L;${PETS_SYSROOT}")
 endif()
+
+# CUDA, in builds that have it: nvcc and libraries of the folder that toolchains/make_cuda_sysroot.sh makes. PETS_CUDA_TOOLKIT, a cache or
+# environment variable, names it; unset: build/cuda-aarch64 of this tree.
+if(NOT PETS_CUDA_TOOLKIT)
+  if(DEFINED ENV{PETS_CUDA_TOOLKIT})
+    set(PETS_CUDA_TOOLKIT "$ENV{PETS_CUDA_TOOLKIT}")
+  else()
+    cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH PETS_CUDA_TOOLKIT)
+    string(APPEND PETS_CUDA_TOOLKIT "/build/cuda-aarch64")
+  endif()
+endif()
+set(PETS_CUDA_TOOLKIT "${PETS_CUDA_TOOLKIT}" CACHE PATH "CUDA toolkit for arm64, made by toolchains/make_cuda_sysroot.sh")
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES PETS_CUDA_TOOLKIT)
+if(EXISTS "${PETS_CUDA_TOOLKIT}/.complete")
+  set(CUDAToolkit_ROOT "${PETS_CUDA_TOOLKIT}")
+  set(CMAKE_CUDA_COMPILER "${PETS_CUDA_TOOLKIT}/bin/nvcc")
+  set(CMAKE_CUDA_HOST_COMPILER "${CMAKE_CXX_COMPILER}")
+  set(CMAKE_CUDA_FLAGS_INIT "-Xcompiler=--sysroot=${PETS_SYSROOT}")  # CMake tells it to the C++ compiler alone
+elseif(PETS_CUDA AND NOT PETS_CUDA STREQUAL "AUTO")
+  message(FATAL_ERROR "No CUDA toolkit for arm64 in ${PETS_CUDA_TOOLKIT}: run toolchains/make_cuda_sysroot.sh ${PETS_CUDA_TOOLKIT}")
+else()
+  set(CMAKE_CUDA_COMPILER NOTFOUND)  # the PC's own links for the PC
+endif()

@@ -29,7 +29,7 @@ stages=(
 )
 # These run only when they are named: for every night, not for every change.
 optional_stages=(
-  "aarch64-cuda 900  fetch CUDA for arm64 (590 MB), link libpets with the CUDA backend as archive and shared library, start programs emulated"
+  "aarch64-cuda 480  fetch CUDA for arm64 (590 MB), link libpets with the CUDA backend as archive and shared library, start programs emulated"
 )
 # target, executions at least, seconds at most, bytes of the longest input
 fuzzers=("bundle 30000 25 65536" "safetensors 60000 20 8192" "tokenizer 30000 25 4096" "json_lines 60000 20 4096" "latency_table 60000 20 4096")
@@ -190,7 +190,7 @@ stage_aarch64-cuda() {
     echo "BUILD_SHARED_LIBS=$shared:"
     configure aarch64-cuda -DBUILD_SHARED_LIBS=$shared "${launcher[@]}" &&
       cmake --build $build -j "$jobs" --target pets-run pets_cuda_kernel_tests pets_cuda_engine_tests &&
-      run_ctest aarch64-cuda -L gpu && says_no_device $build/emulated/pets-run $build/no-device.txt &&
+      run_ctest aarch64-cuda -R '^pets_cuda_(kernel|engine)_tests$' && says_no_device $build/emulated/pets-run $build/no-device.txt &&
       $build/emulated/pets-run tests/bundle/old/v1.pets --backend cpu --self-check || return 1
   done
   aarch64-linux-gnu-strip -o $build/stripped.so $build/runtime/libpets.so && stat -c 'libpets.so, stripped: %s bytes' $build/stripped.so
@@ -274,7 +274,7 @@ tidy_left_out=(kernels_neon.cc dot_neon)
 
 run_stage() { # run_stage NAME BUDGET
   local name=$1 budget=$2 log=$logs/$1.log started=$SECONDS status=0 seconds mark=ok
-  printf '== %-12s' "$name"
+  printf '== %-13s' "$name"
   ("stage_$name") >"$log" 2>&1 || status=$?
   seconds=$((SECONDS - started))
   count_tests "$log"
@@ -291,7 +291,7 @@ run_stage() { # run_stage NAME BUDGET
     tail -n 80 "$log"
   else
     case $name in # what a person wants to see even where all is well
-      aarch64-cuda) grep -E '^BUILD_SHARED|no CUDA device|self-check|stripped|^left out' "$log" ;;
+      aarch64-cuda) grep -E '^BUILD_SHARED|no CUDA device|: ok, |stripped|^left out' "$log" ;;
       aarch64) grep -E '^as |tests passed|cases in|sec\*proc|spills in them|^left out' "$log" ;;
       examples | fuzz) grep -vE '^\[|^--|^$' "$log" | tail -n 60 ;;
       asan) sed -n '/^parser  /,$p' "$log" ;;

@@ -52,6 +52,9 @@ if(EXISTS "${PETS_CUDA_TOOLKIT}/.complete")
   set(CMAKE_CUDA_COMPILER "${PETS_CUDA_TOOLKIT}/bin/nvcc")
   set(CMAKE_CUDA_HOST_COMPILER "${CMAKE_CXX_COMPILER}")
   set(CMAKE_CUDA_FLAGS_INIT "-Xcompiler=--sysroot=${PETS_SYSROOT}")  # CMake tells it to the C++ compiler alone
+  # What a shared libpets needs of CUDA: the linker looks for the folders that libraries name inside the sysroot.
+  set(CMAKE_EXE_LINKER_FLAGS_INIT "-Wl,-rpath-link,${PETS_CUDA_TOOLKIT}/targets/aarch64-linux/lib")
+  set(CMAKE_SHARED_LINKER_FLAGS_INIT "${CMAKE_EXE_LINKER_FLAGS_INIT}")
 elseif(PETS_CUDA AND NOT PETS_CUDA STREQUAL "AUTO")
   message(FATAL_ERROR "No CUDA toolkit for arm64 in ${PETS_CUDA_TOOLKIT}: run toolchains/make_cuda_sysroot.sh ${PETS_CUDA_TOOLKIT}")
 else()

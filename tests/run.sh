@@ -123,7 +123,7 @@ stage_cuda() {
   fi
   local launcher=() targets=(pets-run pets_cuda_kernel_tests) log=build/cuda/kernels.log resources=tests/kernels/cuda/resources.py
   command -v ccache >/dev/null && launcher=(-DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
-  has_gpu && targets+=(pets_cuda_engine_tests)
+  has_gpu && targets+=(pets_cuda_engine_tests pets_cuda_golden_tests)
   configure cuda -DPETS_BUILD_EXAMPLES=OFF -DPETS_BUILD_BENCHMARKS=OFF "${launcher[@]}" || return 1
   rm -rf build/cuda/kernels/cuda/CMakeFiles/pets_cuda_kernels.dir # what nvcc says of every kernel is wanted again
   cmake --build build/cuda -j "$jobs" --target "${targets[@]}" >"$log" 2>&1 || { tail -n 40 "$log"; return 1; }

@@ -47,8 +47,8 @@ class BaseTables {
 
   const T *word = nullptr, *position = nullptr, *token_type = nullptr;
   TaskNorm embeddings_norm;
-  T* pooler = nullptr;  ///< [hidden][hidden]; null where the base has none
-  float* pooler_bias = nullptr;
+  const T* pooler = nullptr;  ///< [hidden][hidden]; null where the base has none
+  const float* pooler_bias = nullptr;
   std::vector<LayerTables<T>> layer;
   /// Of device memory.
   uint64_t bytes() const { return memory_.size(); }

@@ -48,8 +48,15 @@ class BaseSegmentWriter {
     embeddings_norm_ = add_norm(base_.embeddings_norm);
     layers_.resize(base_.encoder.size());
     for (size_t i = 0; i < base_.encoder.size(); ++i) PETS_RETURN_IF_ERROR(add_layer(static_cast<uint32_t>(i)));
-    // The pooler stays in float32: it runs on one row a query, so half the bytes would buy nothing and cost a third of the drift.
-    if (base_.pooler) pooler_ = {add_panels(builder_, base_.pooler->weight), add_vector(builder_, base_.pooler->bias), {}};
+    // For the CPU the pooler stays in float32: it runs on one row a query, so half the bytes would buy nothing and cost a third of the
+    // drift. A GPU multiplies in one type.
+    if (base_.pooler && target_ == Target::kCuda) {
+      const std::string name = base_.source + ": " + schema::site_name({SiteKind::kPooler, 0});
+      PETS_ASSIGN_OR_RETURN(pooler_.weight, add_row_major(builder_, base_.pooler->weight, precision_, name));
+      pooler_.bias = add_vector(builder_, base_.pooler->bias);
+    } else if (base_.pooler) {
+      pooler_ = {add_panels(builder_, base_.pooler->weight), add_vector(builder_, base_.pooler->bias), {}};
+    }
     if (base_.has_tokenizer) {
       const tokenizer::WordPieceArrays arrays = tokenizer::build_arrays(base_.tokenizer.tables.vocabulary);
       vocabulary_bytes_ = builder_.add(std::span<const uint8_t>(arrays.bytes), schema::DataType::kUInt8, {arrays.bytes.size()});

@@ -61,8 +61,8 @@ Status check_linear(SegmentChecker& checker, const schema::Linear* linear, SiteK
   return checker.check(linear->scale(), {site, ".scale"}, vector_spec(shape.out));
 }
 
-/// The precision of a base is one word, and so is what it was packed for: all its layers' linears have one type and one layout (the pooler
-/// is float32 in every precision), and tables have that type where the layout is a GPU's.
+/// The precision of a base is one word, and so is what it was packed for: all its layers' linears have one type and one layout, and tables
+/// (and the pooler, checked after this) have that type where the layout is a GPU's.
 Status check_one_form(const SegmentChecker& checker, const schema::Base& base) {
   const schema::Tensor& first = *base.encoder()->Get(0)->query()->weight();
   const schema::DataType type = first.dtype();
@@ -99,10 +99,12 @@ Status check_one_form(const SegmentChecker& checker, const schema::Base& base) {
   return {};
 }
 
-Status check_pooler(SegmentChecker& checker, const schema::Linear* pooler, uint64_t hidden) {
-  if (pooler == nullptr) return {};
+Status check_pooler(SegmentChecker& checker, const schema::Base& base) {
+  if (base.pooler() == nullptr) return {};
+  const schema::Tensor& first = *base.encoder()->Get(0)->query()->weight();
+  const schema::DataType plain = first.layout() == schema::Layout::kPlain ? first.dtype() : schema::DataType::kUnknown;
   const schema::Site site{SiteKind::kPooler, 0};
-  return validate_linear(checker, pooler, {site, ".weight"}, {site, ".bias"}, pooler_spec(hidden));
+  return validate_linear(checker, base.pooler(), {site, ".weight"}, {site, ".bias"}, pooler_spec(base.hidden(), plain));
 }
 
 Status check_norm(SegmentChecker& checker, const schema::Norm* norm, SiteKind kind, uint32_t layer, uint64_t hidden) {
@@ -176,7 +178,7 @@ Status check_structure(SegmentChecker& checker, const schema::Base& base, std::s
   if (found != base.layers()) return checker.error(ErrorCode::kDamaged, "expected %u layers, found %u", base.layers(), found);
   for (uint32_t i = 0; i < found; ++i) PETS_RETURN_IF_ERROR(check_layer(checker, base.encoder()->Get(i), i, *dimensions));
   PETS_RETURN_IF_ERROR(check_one_form(checker, base));
-  PETS_RETURN_IF_ERROR(check_pooler(checker, base.pooler(), dimensions->hidden));
+  PETS_RETURN_IF_ERROR(check_pooler(checker, base));
   if (base.tokenizer() != nullptr) PETS_RETURN_IF_ERROR(check_tokenizer(checker, *base.tokenizer()));
   return checker.check_no_overlap();
 }

@@ -191,7 +191,10 @@ Status SegmentChecker::damage(const Status& structure) const {
 
 TensorSpec vector_spec(uint64_t size) { return index_spec(DataType::kFloat32, size); }
 TensorSpec matrix_spec(uint64_t out, uint64_t in) { return {{kPanels32}, {out, in}, 2}; }
-TensorSpec pooler_spec(uint64_t hidden) { return {{kPanels32, kPanelsHalf}, {hidden, hidden}, 2}; }
+TensorSpec pooler_spec(uint64_t hidden, DataType plain) {
+  if (plain != DataType::kUnknown) return {{{{plain, Layout::kPlain}}}, {hidden, hidden}, 2};
+  return {{kPanels32, kPanelsHalf}, {hidden, hidden}, 2};
+}
 TensorSpec base_matrix_spec(uint64_t out, uint64_t in) {
   return {{kPanels32, kPanelsHalf, kPanelsBFloat, kPanelsInt8, kPlain32, kPlainHalf, kPlainBFloat}, {out, in}, 2};
 }

@@ -78,9 +78,10 @@ class SegmentChecker {
 };
 
 // The specs that occur again and again.
-TensorSpec vector_spec(uint64_t size);                        // float32 [size]
-TensorSpec matrix_spec(uint64_t out, uint64_t in);            // float32 [out, in] in panels
-TensorSpec pooler_spec(uint64_t hidden);                      // float32 or float16 [hidden, hidden] in panels
+TensorSpec vector_spec(uint64_t size);              // float32 [size]
+TensorSpec matrix_spec(uint64_t out, uint64_t in);  // float32 [out, in] in panels
+/// [hidden, hidden]: float32 or float16 in panels, or, beside plain linears, plain in their type.
+TensorSpec pooler_spec(uint64_t hidden, schema::DataType plain);
 TensorSpec base_matrix_spec(uint64_t out, uint64_t in);       // [out, in] in panels of every precision, or plain for a GPU
 TensorSpec table_spec(uint64_t rows, uint64_t columns);       // float32 [rows, columns], plain
 TensorSpec base_table_spec(uint64_t rows, uint64_t columns);  // the same of every type that a GPU computes with

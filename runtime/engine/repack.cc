@@ -1,9 +1,17 @@
 #include "runtime/engine/repack.h"
 
+#include <vector>
+
 namespace pets::engine {
 namespace {
 
 using kernels::WeightType;
+
+float value_at(const void* values, WeightType type, size_t index) {
+  if (type == WeightType::kFloat32) return static_cast<const float*>(values)[index];
+  const uint16_t bits = static_cast<const uint16_t*>(values)[index];
+  return type == WeightType::kFloat16 ? kernels::float_from_half(bits) : kernels::float_from_bfloat(bits);
+}
 
 /// The linear with its weight in panels.
 LinearWeights in_panels(const LinearWeights& from, void* panels) {
@@ -18,13 +26,22 @@ LinearWeights in_panels(const LinearWeights& from, void* panels) {
   return to;
 }
 
+/// The pooler, which is float32 on the CPU in every precision.
+LinearWeights in_float_panels(const LinearWeights& from, float* panels) {
+  std::vector<float> rows(size_t{from.out} * from.in);
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = value_at(from.panels, from.type, i);
+  kernels::pack_panels16(rows.data(), from.out, from.in, panels);
+  LinearWeights to = from;
+  to.panels = panels;
+  to.type = WeightType::kFloat32;
+  to.row_major = false;
+  return to;
+}
+
 const void* float_table(const void* table, WeightType type, size_t count, memory::Arena& arena) {
   if (type == WeightType::kFloat32) return table;
   auto* const values = arena.array<float>(count);
-  const auto* const from = static_cast<const uint16_t*>(table);
-  for (size_t i = 0; values != nullptr && i < count; ++i) {
-    values[i] = type == WeightType::kFloat16 ? kernels::float_from_half(from[i]) : kernels::float_from_bfloat(from[i]);
-  }
+  for (size_t i = 0; values != nullptr && i < count; ++i) values[i] = value_at(table, type, i);
   return values;
 }
 
@@ -42,6 +59,10 @@ void repack_for_cpu(BaseWeights& base, LayerWeights* layers, memory::Arena& aren
       void* const panels = arena.array<std::byte>(bytes);
       if (layers != nullptr) layers[n].linear[i] = in_panels(layers[n].linear[i], panels);
     }
+  }
+  if (base.pooler.row_major) {
+    auto* const panels = arena.array<float>(size_t{base.hidden} * base.hidden);
+    if (panels != nullptr) base.pooler = in_float_panels(base.pooler, panels);
   }
   base.row_major = false;
 }

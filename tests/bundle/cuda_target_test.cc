@@ -60,8 +60,8 @@ TEST(CudaTarget, HasTheBaseAsAGpusKernelsReadIt) {
     for (const Tensor* table : {base.word_embeddings(), base.position_embeddings(), base.token_type_embeddings()}) {
       EXPECT_EQ(table->dtype(), type);
     }
-    EXPECT_EQ(base.pooler()->weight()->layout(), Layout::kPanels16);  // which the CPU runs
-    EXPECT_EQ(base.pooler()->weight()->dtype(), DataType::kFloat32);
+    EXPECT_EQ(base.pooler()->weight()->layout(), Layout::kPlain);
+    EXPECT_EQ(base.pooler()->weight()->dtype(), type);
   }
 }
 
@@ -129,6 +129,20 @@ TEST(HostileCudaTarget, TablesHaveTheTypeOfTheLinears) {
   set_field(table, Tensor::VT_DTYPE, static_cast<uint8_t>(DataType::kFloat16));
   set_field<uint64_t>(table, Tensor::VT_LENGTH, table->length() / 2);
   expect_contains(cpu.refusal(), {"embeddings.token_type.weight has data type float16, expected float32"});
+}
+
+TEST(HostileCudaTarget, ThePoolerIsInTheFormOfTheLinears) {
+  const std::string panels = refusal(Precision::kFloat32, [](const Base& base) {
+    set_field(base.pooler()->weight(), Tensor::VT_LAYOUT, static_cast<uint8_t>(Layout::kPanels16));
+  });
+  expect_contains(panels, {"pooler.weight has layout 2 (panels16), this build knows layout 1 (plain) here"});
+  const std::string type = refusal(Precision::kFloat16, [](const Base& base) {
+    set_field(base.pooler()->weight(), Tensor::VT_DTYPE, static_cast<uint8_t>(DataType::kBFloat16));
+  });
+  expect_contains(type, {"pooler.weight has data type 3 (bfloat16), this build knows float16 here"});
+  ChangedBundle cpu;
+  set_field(cpu.roots().base->pooler()->weight(), Tensor::VT_LAYOUT, static_cast<uint8_t>(Layout::kPlain));
+  expect_contains(cpu.refusal(), {"pooler.weight has layout 1 (plain), this build knows layout 2 (panels16) here"});
 }
 
 TEST(HostileCudaTarget, EveryLengthIsTheShapes) {

@@ -118,6 +118,8 @@ std::vector<std::pair<const void*, size_t>> operands(const engine::BaseWeights& 
   std::vector<std::pair<const void*, size_t>> found = {{tables.word, base.vocabulary * h * sizeof(T)},
                                                        {tables.position, base.positions * h * sizeof(T)},
                                                        {tables.token_type, base.token_types * h * sizeof(T)},
+                                                       {tables.pooler, h * h * sizeof(T)},
+                                                       {tables.pooler_bias, h * sizeof(float)},
                                                        {tables.embeddings_norm.gamma, h * sizeof(float)},
                                                        {tables.embeddings_norm.beta, h * sizeof(float)}};
   for (const LayerTables<T>& layer : tables.layer) {

@@ -71,8 +71,10 @@ TEST(PackedForCuda, AnswersTheSameBitsOnTheCpu) {
     SCOPED_TRACE(converter::precision_name(precision));
     const TemporaryFile for_cuda("for_cuda.pets"), for_cpu("for_cpu.pets");
     testing_util::write_random_bundle(for_cuda.path(), base, tasks, precision, Target::kCuda);
-    converter::BaseModel rounded = base;  // the tables of a base for the CPU are float32 in every precision
-    for (converter::Matrix* table : {&rounded.word_embeddings, &rounded.position_embeddings, &rounded.token_type_embeddings}) {
+    converter::BaseModel rounded = base;      // the tables of a base for the CPU are float32 in every precision,
+    ASSERT_TRUE(rounded.pooler.has_value());  // and so is the pooler
+    for (converter::Matrix* table :
+         {&rounded.word_embeddings, &rounded.position_embeddings, &rounded.token_type_embeddings, &rounded.pooler->weight}) {
       round_table(*table, precision);
     }
     testing_util::write_random_bundle(for_cpu.path(), rounded, tasks, precision);

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "tests/engine/cuda_answers.h"
 #include "tests/testing_util/random_model.h"
 
 #include "pets/pets.h"
@@ -54,28 +55,6 @@ struct Mix {
   std::vector<std::vector<int32_t>> ids;
 };
 
-using Logits = std::vector<std::vector<float>>;
-
-Logits run_all(Session& session, const std::vector<Query>& queries) {
-  Logits logits(queries.size());
-  EXPECT_TRUE(session.run(queries, [&](size_t index, const Answer& answer) {
-    EXPECT_TRUE(answer.status) << answer.status.c_str();
-    logits[index].assign(answer.logits.begin(), answer.logits.end());
-  }));
-  return logits;
-}
-
-std::unique_ptr<Session> session_of(const std::string& path, Backend backend, const SessionOptions& options = {}) {
-  ModelOptions model_options;
-  model_options.backend = backend;
-  auto model = Model::load(path.c_str(), model_options);
-  EXPECT_TRUE(model) << model.status().c_str();
-  if (!model) return nullptr;
-  auto session = Session::create(*model, options);
-  EXPECT_TRUE(session) << session.status().c_str();
-  return session ? std::move(session).value() : nullptr;
-}
-
 /// The root mean square of a task's differences as a part of that of its logits: of the task where it is largest. A single logit near zero
 /// does not decide, a task that is computed wrong gives about 1.
 double largest_error(const std::vector<Query>& queries, const Logits& found, const Logits& expected) {
@@ -106,17 +85,7 @@ TEST_P(CudaBackend, AnswersAsTheCpuDoes) {
   const auto queries = mix.queries(8 * mix.tasks.size(), 10);
   const double error = largest_error(queries, run_all(*cuda, queries), run_all(*cpu, queries));
   std::printf("largest error %.2e\n", error);
-  // Two layers round about 15 values one after another that the CPU keeps in float, each by a unit roundoff / sqrt(3) in the mean; heads
-  // take differences of what was rounded: 6 times that. float: the same roundings, and sums of about 100 products in another order, 10
-  // times as much. int8: the CPU rounds the inputs of all 12 linears, 1.14e-2 each (docs/decisions.md 12), the device does not.
-  constexpr double kHeads = 6, kInt8Linear = 1.14e-2;
-  const auto roundings = [](double unit) { return std::sqrt(15.0 / 3) * unit; };
-  const double noise = GetParam() == Precision::kFloat32    ? 10 * roundings(0x1p-24)
-                       : GetParam() == Precision::kFloat16  ? roundings(0x1p-11)
-                       : GetParam() == Precision::kBFloat16 ? roundings(0x1p-8)
-                                                            : std::sqrt(12.0) * kInt8Linear;
-  const double allowed = kHeads * noise;
-  EXPECT_LE(error, allowed);
+  EXPECT_LE(error, kHeadErrors * cuda_noise(GetParam()));
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryPrecision, CudaBackend, testing::ValuesIn(testing_util::kAllPrecisions),

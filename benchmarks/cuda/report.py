@@ -121,7 +121,7 @@ def main() -> None:
     parts += [text + "\n" for name, *_ in steps if (text := section(name, work))]
     markdown = "\n".join(parts)
     (out / "figures.md").write_text(markdown)
-    named = [dict(zip(("name", "seconds", "limit", "result"), step, strict=True)) for step in steps]
+    named = [dict(zip(("name", "seconds", "limit", "result"), map(cell, step))) for step in steps]
     points = json_lines(work / "figures-7-8.txt") + json_lines(work / "table-5.txt")
     (out / "figures.json").write_text(json.dumps({"device": device, "steps": named, "tables": tables_of(markdown), "paper": points}, indent=1) + "\n")
 

@@ -234,10 +234,10 @@ int run_mixed_batch(const MixedBatchOptions& options) {
     sleep_while_waiting(false);
   }
   if (!on_cpu) fmt::print("On {}: ", (*model)->device());
-  fmt::print("{} shape, {} packed tokens, {} queries, {} threads, {}, {}, ", options.shape, tokens, ids.size(), threads, (*model)->isa(),
+  fmt::print("{} shape, {} packed tokens, {} queries, {} threads, {}, {}", options.shape, tokens, ids.size(), threads, (*model)->isa(),
              converter::precision_name(options.precision));
-  if (on_cpu) fmt::print("peaks {:.0f} GFLOP/s of multiply-adds, {:.0f} of dot products ", median(peaks), median(dot_peaks));
-  fmt::print("(medians of {} rounds{}), seed {}\n\n", options.rounds,
+  if (on_cpu) fmt::print(", peaks {:.0f} GFLOP/s of multiply-adds, {:.0f} of dot products", median(peaks), median(dot_peaks));
+  fmt::print(" (medians of {} rounds{}), seed {}\n\n", options.rounds,
              options.calls == 0 ? "" : fmt::format(", of {} of one call a task", options.calls), options.seed);
   print_table(variants, static_cast<double>(tokens), flops, on_cpu, options.calls != 0);
   return 0;

@@ -104,8 +104,8 @@ int run_paper_copies(const PaperCopiesOptions& options) {
       model_options.copy = on_cpu;  // a device has its own
       const uint32_t threads = options.way == "parallel" ? 1 : options.threads;
       const uint64_t needed =
-          options.tasks * paper::value_of(plan(path.c_str(), model_options, session_for(options, 1, threads))).total_bytes;
-      if (on_cpu && static_cast<double>(needed) > kShareOfMemory * static_cast<double>(paper::available_bytes())) {
+          on_cpu ? options.tasks * paper::value_of(plan(path.c_str(), model_options, session_for(options, 1, threads))).total_bytes : 0;
+      if (static_cast<double>(needed) > kShareOfMemory * static_cast<double>(paper::available_bytes())) {
         result["absent"] = fmt::format("needs {:.1f} GB", static_cast<double>(needed) / 1e9);
         std::cout << result.dump() << "\n";
         return;

@@ -176,5 +176,7 @@ void print_header(const std::vector<std::string>& cells);
 /// Microseconds; "-" for none (0).
 std::string us(double seconds);
 std::string times(double ratio);
+/// A difference: one significant digit.
+std::string small(double value);
 
 }  // namespace pets::benchmarks::gpu

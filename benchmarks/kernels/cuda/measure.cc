@@ -144,4 +144,10 @@ std::string times(double ratio) {
   return text;
 }
 
+std::string small(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.0e", value);
+  return text;
+}
+
 }  // namespace pets::benchmarks::gpu

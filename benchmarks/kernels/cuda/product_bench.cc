@@ -162,11 +162,17 @@ void measure_case(Gpu& gpu, const SharedProduct& shape, int rows) {
     };
     followed.launches = 2;
   }
+  const auto once = [&](const Way& way) {
+    way.queue(0);
+    check(cudaStreamSynchronize(gpu.stream), "the work on the device");
+    return y.read();
+  };
+  const double apart = difference(once(best), once(ours));
   measure(gpu, {&ours, &first, &best, &followed, &fused});
   const double flops = 2.0 * rows * shape.in * shape.out;
   print_row({shape.site, std::to_string(rows), us(ours.seconds), times(flops / ours.seconds * 1e-12), us(first.seconds), us(best.seconds),
              std::to_string(fastest + 1) + " of " + std::to_string(plain.algorithms()), times(ours.seconds / best.seconds),
-             us(followed.seconds), us(fused.seconds), times(fused.seconds == 0 ? 0 : followed.seconds / fused.seconds)});
+             us(followed.seconds), us(fused.seconds), times(fused.seconds == 0 ? 0 : followed.seconds / fused.seconds), small(apart)});
 }
 
 }  // namespace
@@ -174,7 +180,7 @@ void measure_case(Gpu& gpu, const SharedProduct& shape, int rows) {
 void shared_products(Gpu& gpu) {
   std::printf("## Shared products of BERT-base, half precision, sums in float\n\n");
   print_header({"linear", "tokens", "Queue::product, us", "TFLOP/s", "cuBLASLt's first choice, us", "its best, us", "which", "Queue / best",
-                "best, then bias kernel, us", "best with fused epilogue, us", "kernel / fused"});
+                "best, then bias kernel, us", "best with fused epilogue, us", "kernel / fused", "difference"});
   for (const SharedProduct& shape : kSharedProducts) {
     for (const int rows : {512, 1024, 2048, 4096}) measure_case(gpu, shape, rows);
   }

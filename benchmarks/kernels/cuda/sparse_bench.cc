@@ -216,7 +216,7 @@ void measure_case(Gpu& gpu, const Handle& handle, const SparseCase& shape) {
   if (fastest != nullptr) {
     made = products(sets, algorithm);
     cusparse = way_of(made, sets);
-    apart = times(difference(once(cusparse), own) * 1e3) + "e-3";
+    apart = small(difference(once(cusparse), own));
   }
   check(cudaMemset(static_cast<void*>(y.data()), 0, y.size() * sizeof(Half)), "zeroing");
   measure(gpu, {&ours, &cusparse});
@@ -305,7 +305,7 @@ void measure_mask(Gpu& gpu, const char* site, uint32_t in, uint32_t out, uint32_
   char what[64];
   std::snprintf(what, sizeof what, "%u x %u rows, %.0f %% dropped", tasks, rows_of_task, dropped * 100);
   print_row({site, what, us(masked.seconds), us(complement.seconds), times(masked.seconds / complement.seconds), us(product.seconds),
-             times(apart * 1e3) + "e-3"});
+             small(apart)});
 }
 
 }  // namespace

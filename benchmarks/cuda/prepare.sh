@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds what run.sh needs on a machine with a GPU and without a network, and collects it in one folder: the tests and benchmarks for one
 # architecture, stripped, the shared libraries that such a machine may lack (CUDA's own are expected there), and PEFT for a PyTorch there.
+# Beside the folder lies FOLDER.tar.gz, half the size.
 # usage: benchmarks/cuda/prepare.sh FOLDER [ARCHITECTURE]      default 90 (H100, H200); 87 Orin, 110 Thor
 set -euo pipefail
 
@@ -13,7 +14,7 @@ launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
 cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES="$architecture-real" "${launcher[@]}" >/dev/null
 programs=(tests/kernels/cuda/pets_cuda_kernel_tests tests/engine/pets_cuda_engine_tests tests/golden/pets_cuda_golden_tests
-  benchmarks/end_to_end/pets-bench benchmarks/kernels/cuda/pets-cuda-kernel-bench converter/pets-convert runtime/cli/pets-run)
+  benchmarks/end_to_end/pets-bench benchmarks/kernels/cuda/pets-cuda-kernel-bench converter/pets-convert)
 cmake --build "$build" --target "${programs[@]##*/}"
 
 mkdir -p "$folder/bin" "$folder/lib" "$folder/packages"
@@ -37,4 +38,5 @@ if [ ! -e "$wheels/complete" ]; then
   fi
 fi
 cp "$wheels"/*.whl "$folder/packages/" 2>/dev/null || true
-du -sh "$folder"
+tar -C "$(dirname "$folder")" -czf "$folder.tar.gz" "$(basename "$folder")"
+du -shc "$folder"/* "$folder.tar.gz"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, from the folder that prepare.sh made, in under nine minutes and without a network: tests, then figures.
 # usage: FOLDER/run.sh OUTPUT-FOLDER [STEP...]      all steps but those marked "by name"; writes tests.txt, figures.md, figures.json, log.txt
-# Each step has a time limit, one that fails or is ended does not stop the others. Exit status 1 where any failed. RANDOM_BATCHES (10,000),
-# PYTHON (python3) and TMPDIR, with room for 10 GB, may be set.
+# Each step has a time limit, one that fails or is ended does not stop the others. Exit status 1 where any failed, 77 where there is no
+# device. RANDOM_BATCHES (10,000), PYTHON (python3) and TMPDIR, with room for 10 GB, may be set.
 # shellcheck disable=SC2317  # steps are called by name
 set -uo pipefail
 
@@ -113,6 +113,11 @@ failed=0
 nvidia-smi --query-gpu=name,driver_version,memory.total,power.limit,clocks.max.sm --format=csv,noheader >"$work/device.txt" 2>/dev/null ||
   echo "no nvidia-smi" >"$work/device.txt"
 cat "$work/device.txt"
+reason=$("$here/bin/pets_cuda_kernel_tests" --gtest_list_tests 2>&1)
+if [ $? -eq 77 ]; then
+  echo "$reason" | tee "$out/log.txt"
+  exit 77
+fi
 export -f bench mixed sanitizer
 export here work python own_libraries
 for entry in "${steps[@]}" "${by_name[@]}"; do

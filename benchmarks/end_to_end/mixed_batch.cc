@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "benchmarks/backend.h"
 #include "benchmarks/end_to_end/device_waits.h"
 #include "benchmarks/end_to_end/experiments.h"
 #include "benchmarks/kernels/dot_peak.h"
@@ -120,6 +121,10 @@ testing_util::ModelShape shape_named(const std::string& name) {
 }
 
 int run_mixed_batch(const MixedBatchOptions& options) {
+  if (const Status works = backend_works(backend_named(options.backend)); !works) {
+    fmt::print(stderr, "{}\n", works.c_str());
+    return 1;
+  }
   const testing_util::ModelShape shape = shape_named(options.shape);
   const auto base = testing_util::random_base(shape, options.seed);
   std::mt19937_64 random(options.seed);
@@ -155,7 +160,7 @@ int run_mixed_batch(const MixedBatchOptions& options) {
 
   const bool on_cpu = options.backend == "cpu";
   ModelOptions model_options;
-  model_options.backend = on_cpu ? Backend::kCpu : Backend::kCuda;
+  model_options.backend = backend_named(options.backend);
   auto model = Model::load(file.c_str(), model_options);
   if (!model) {
     fmt::print(stderr, "{}\n", model.status().c_str());

@@ -31,6 +31,7 @@ Status load_under(uint64_t limit, const std::string& base, const std::string& de
 /// Table 5 of a device's memory: what a session's tasks take there, by sessions of few and of many. What CUDA and cuBLAS take for
 /// themselves, about half a gigabyte a process, is not counted on either side.
 void print_device_tasks(const PaperTasksOptions& options) {
+  paper::check(backend_works(backend_named(options.backend)));
   const uint32_t few = options.checked / 4, many = options.checked;
   const auto base = testing_util::random_base(paper::shape_of(options.shape), 1);
   const testing_util::TemporaryFile full("paper-full.pets");

@@ -52,11 +52,12 @@ void write_full(const std::string& path, const converter::BaseModel& base, const
 
 ModelOptions model_options(const PaperOptions& options) {
   ModelOptions model;
-  model.backend = options.backend == "cuda" ? Backend::kCuda : Backend::kCpu;
+  model.backend = backend_named(options.backend);
   return model;
 }
 
 Loaded::Loaded(const PaperOptions& options, uint32_t tasks) {
+  check(backend_works(backend_named(options.backend)));
   std::string full, delta;
   if (options.bundles.empty()) {
     const auto base = testing_util::random_base(shape_of(options.shape), kBaseSeed);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/backend.h"
 #include "benchmarks/paper/paper.h"
 #include "tests/testing_util/random_model.h"
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,11 @@ struct MixedBatchOptions {
   converter::Precision precision = converter::Precision::kFloat32;  ///< of the base
   uint64_t seed = 1;
   std::string backend = "cpu";  ///< cpu, cuda: shares of a peak are the CPU's and left out elsewhere
+  uint32_t calls = 0;           ///< rounds in which every variant is also run by one call a task
 };
 
 /// Tokens/s of the base alone, of each PET type, and of a mix of all, on the same packed tokens, beside the measured FMA peak: interleaved
-/// rounds, medians.
+/// rounds, medians. On a device: the CPU time of the thread that runs a batch, without waiting, instead of shares of a peak.
 int run_mixed_batch(const MixedBatchOptions& options);
 
 struct LoadTimeOptions {
@@ -95,8 +97,9 @@ struct FanOutOptions {
 /// alone, LoRA in the upper half of the layers, and LoRA in all of them: interleaved rounds, medians.
 int run_fan_out(const FanOutOptions& options);
 
-/// Seconds of one run. One thread is timed by its own clock, so that what else the machine does counts only by the caches it takes.
-double run_once(Session& session, const std::vector<Query>& queries);
+/// Seconds of one run. On the CPU one thread is timed by its own clock, so that what else the machine does counts only by the caches it
+/// takes.
+double run_once(Session& session, std::span<const Query> queries);
 
 testing_util::ModelShape shape_named(const std::string& name);
 

@@ -26,6 +26,9 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"fp32", "fp16", "bf16", "int8"}))
       ->capture_default_str();
   mixed_batch->add_option("--backend", mixed.backend, "where to run")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
+  mixed_batch->add_option("--calls", mixed.calls, "rounds of one call a task, for comparison")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
   mixed_batch->add_option("--seed", mixed.seed, "of weights and tokens")->capture_default_str();
 
   LoadTimeOptions load;

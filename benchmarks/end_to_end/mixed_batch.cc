@@ -1,12 +1,15 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "benchmarks/backend.h"
+#include "benchmarks/end_to_end/device_waits.h"
 #include "benchmarks/end_to_end/experiments.h"
 #include "benchmarks/kernels/dot_peak.h"
 #include "benchmarks/kernels/fma_peak.h"
@@ -23,8 +26,41 @@ using testing_util::PetKind;
 struct Variant {
   std::string name;
   std::vector<std::string> task_of_group;
-  std::vector<double> seconds, ratio, share, dot_share;
+  std::vector<double> seconds, ratio, share, dot_share, calls, host;
 };
+
+/// A task to be made.
+struct TaskRecipe {
+  PetKind kind;
+  std::string name;
+  uint64_t seed;
+};
+
+/// By all processors: 128 tasks of each kind of BERT-base are a minute of one.
+std::vector<converter::PetTask> make_tasks(const converter::BaseModel& base, const std::vector<TaskRecipe>& recipes,
+                                           const testing_util::PetOptions& pet) {
+  std::vector<converter::PetTask> tasks(recipes.size());
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i; (i = next++) < recipes.size();) {
+      tasks[i] = testing_util::random_task(base, recipes[i].kind, converter::HeadType::kSequenceClassification, recipes[i].name,
+                                           recipes[i].seed, pet);
+    }
+  };
+  std::vector<std::jthread> others;
+  for (uint32_t i = 1; i < std::thread::hardware_concurrency(); ++i) others.emplace_back(work);
+  work();
+  return tasks;
+}
+
+/// Seconds of the same queries, a call for those of each task.
+double run_by_task(Session& session, std::span<const Query> queries, uint32_t queries_per_task) {
+  double seconds = 0;
+  for (size_t first = 0; first < queries.size(); first += queries_per_task) {
+    seconds += run_once(session, queries.subspan(first, queries_per_task));
+  }
+  return seconds;
+}
 
 /// Multiply-adds of the shared encoder, doubled: six linears, scores and values. From the last layer's queries on only the first
 /// token is computed, which is what classifiers read.
@@ -44,12 +80,33 @@ double dot_peak_of(converter::Precision precision, kernels::Isa isa, uint32_t th
   return threads == 1 ? dot_peak_of_this_thread(isa, type) : dot_peak_gops(threads, isa, type);
 }
 
+/// What the CPU and a device are compared with differs.
+void print_table(const std::vector<Variant>& variants, double tokens, double flops, bool on_cpu, bool with_calls) {
+  const auto share_text = [](const std::vector<double>& shares) { return shares.empty() ? "" : fmt::format("{:.3f}", median(shares)); };
+  fmt::print("| batch | ms | tokens/s | {} | base time / time |{}\n|---|---|---|---|---|---|{}\n",
+             on_cpu ? "share of FMA peak | share of dot peak" : "encoder TFLOP/s | host CPU ms",
+             with_calls ? " one call a task, ms | times the mixed batch |" : "", with_calls ? "---|---|" : "");
+  for (const Variant& variant : variants) {
+    const double seconds = median(variant.seconds);
+    fmt::print("| {} | {:.2f} | {:.0f} | ", variant.name, seconds * 1e3, tokens / seconds);
+    if (on_cpu) {
+      fmt::print("{} | {}", share_text(variant.share), share_text(variant.dot_share));
+    } else {
+      fmt::print("{:.1f} | {}", flops / seconds / 1e12, variant.host.empty() ? "" : fmt::format("{:.2f}", median(variant.host) * 1e3));
+    }
+    fmt::print(" | {:.3f} |", median(variant.ratio));
+    if (with_calls) fmt::print(" {:.1f} | {:.2f} |", median(variant.calls) * 1e3, median(variant.calls) / seconds);
+    fmt::print("\n");
+  }
+}
+
 }  // namespace
 
-double run_once(Session& session, const std::vector<Query>& queries) {
+double run_once(Session& session, std::span<const Query> queries) {
   const auto now = [&session] {
-    return session.threads() == 1 ? thread_seconds()
-                                  : std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    return session.threads() == 1 && session.model().device().empty()
+               ? thread_seconds()
+               : std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   };
   const double start = now();
   size_t failed = 0;
@@ -64,6 +121,10 @@ testing_util::ModelShape shape_named(const std::string& name) {
 }
 
 int run_mixed_batch(const MixedBatchOptions& options) {
+  if (const Status works = backend_works(backend_named(options.backend)); !works) {
+    fmt::print(stderr, "{}\n", works.c_str());
+    return 1;
+  }
   const testing_util::ModelShape shape = shape_named(options.shape);
   const auto base = testing_util::random_base(shape, options.seed);
   std::mt19937_64 random(options.seed);
@@ -79,29 +140,27 @@ int run_mixed_batch(const MixedBatchOptions& options) {
   const testing_util::TemporaryFile file("bench-mixed.pets");
   std::vector<Variant> variants;
   {
-    std::vector<converter::PetTask> tasks;
-    const auto add = [&](PetKind kind, const std::string& name) {
-      tasks.push_back(testing_util::random_task(base, kind, converter::HeadType::kSequenceClassification, name, random(), pet));
-    };
+    std::vector<TaskRecipe> recipes;
+    const auto add = [&](PetKind kind, const std::string& name) { recipes.push_back({kind, name, random()}); };
     add(PetKind::kNone, "base");
-    variants.push_back({"base alone", std::vector<std::string>(options.tasks, "base"), {}, {}, {}, {}});
+    variants.push_back({"base alone", std::vector<std::string>(options.tasks, "base"), {}, {}, {}, {}, {}, {}});
     for (const auto& [kind, label] : kinds) {
-      Variant variant{fmt::format("{} x {}", options.tasks, label), {}, {}, {}, {}, {}};
+      Variant variant{fmt::format("{} x {}", options.tasks, label), {}, {}, {}, {}, {}, {}, {}};
       for (uint32_t i = 0; i < options.tasks; ++i) {
         variant.task_of_group.push_back(fmt::format("{}-{}", testing_util::pet_kind_name(kind), i));
         add(kind, variant.task_of_group.back());
       }
       variants.push_back(std::move(variant));
     }
-    Variant mix{fmt::format("{} mixed tasks, all types", options.tasks), {}, {}, {}, {}, {}};
+    Variant mix{fmt::format("{} mixed tasks, all types", options.tasks), {}, {}, {}, {}, {}, {}, {}};
     for (uint32_t i = 0; i < options.tasks; ++i) mix.task_of_group.push_back(variants[1 + i % std::size(kinds)].task_of_group[i]);
     variants.push_back(std::move(mix));
-    testing_util::write_random_bundle(file.path(), base, tasks, options.precision);
+    testing_util::write_random_bundle(file.path(), base, make_tasks(base, recipes, pet), options.precision);
   }
 
   const bool on_cpu = options.backend == "cpu";
   ModelOptions model_options;
-  model_options.backend = on_cpu ? Backend::kCpu : Backend::kCuda;
+  model_options.backend = backend_named(options.backend);
   auto model = Model::load(file.c_str(), model_options);
   if (!model) {
     fmt::print(stderr, "{}\n", model.status().c_str());
@@ -163,19 +222,29 @@ int run_mixed_batch(const MixedBatchOptions& options) {
       if (dot_peak != 0) variants[v].dot_share.push_back(flops / seconds / 1e9 / dot_peak);
     }
   }
-  const auto share_text = [](const std::vector<double>& shares) { return shares.empty() ? "" : fmt::format("{:.3f}", median(shares)); };
-  if (!on_cpu) fmt::print("On {}: ", (*model)->device());
-  fmt::print(
-      "{} shape, {} packed tokens, {} queries, {} threads, {}, {}, peaks {:.0f} GFLOP/s of multiply-adds, {:.0f} of dot products "
-      "(medians of {} rounds), seed {}\n\n",
-      options.shape, tokens, ids.size(), threads, (*model)->isa(), converter::precision_name(options.precision), median(peaks),
-      median(dot_peaks), options.rounds, options.seed);
-  fmt::print("| batch | ms | tokens/s | share of FMA peak | share of dot peak | base time / time |\n|---|---|---|---|---|---|\n");
-  for (const Variant& variant : variants) {
-    const double seconds = median(variant.seconds);
-    fmt::print("| {} | {:.2f} | {:.0f} | {} | {} | {:.3f} |\n", variant.name, seconds * 1e3, static_cast<double>(tokens) / seconds,
-               share_text(variant.share), share_text(variant.dot_share), median(variant.ratio));
+  for (uint32_t round = 0; round < options.calls; ++round) {
+    for (size_t v = 0; v < variants.size(); ++v) {
+      if (round == 0) run_by_task(**session, batches[v], options.queries_per_task);
+      variants[v].calls.push_back(run_by_task(**session, batches[v], options.queries_per_task));
+    }
   }
+  if (!on_cpu && sleep_while_waiting(true)) {
+    for (uint32_t round = 0; round < options.rounds; ++round) {
+      for (size_t v = 0; v < variants.size(); ++v) {
+        const double start = thread_seconds();
+        run_once(**session, batches[v]);
+        variants[v].host.push_back(thread_seconds() - start);
+      }
+    }
+    sleep_while_waiting(false);
+  }
+  if (!on_cpu) fmt::print("On {}: ", (*model)->device());
+  fmt::print("{} shape, {} packed tokens, {} queries, {} threads, {}, {}", options.shape, tokens, ids.size(), threads, (*model)->isa(),
+             converter::precision_name(options.precision));
+  if (on_cpu) fmt::print(", peaks {:.0f} GFLOP/s of multiply-adds, {:.0f} of dot products", median(peaks), median(dot_peaks));
+  fmt::print(" (medians of {} rounds{}), seed {}\n\n", options.rounds,
+             options.calls == 0 ? "" : fmt::format(", of {} of one call a task", options.calls), options.seed);
+  print_table(variants, static_cast<double>(tokens), flops, on_cpu, options.calls != 0);
   return 0;
 }
 

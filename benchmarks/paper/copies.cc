@@ -1,6 +1,7 @@
 // Figure 8.
 #include <atomic>
 #include <iostream>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
@@ -30,28 +31,35 @@ SessionOptions session_for(const PaperCopiesOptions& options, uint32_t tasks, ui
   return session;
 }
 
-/// All tasks' queries once, `threads` tasks at a time, each by one thread.
-double parallel_seconds(std::vector<Copy>& copies, uint32_t threads) {
+/// Calls work(copy) of every copy, `threads` at a time; the first error is thrown again.
+template <typename Work>
+void for_each_copy(std::vector<Copy>& copies, uint32_t threads, const Work& work) {
   std::atomic<size_t> next{0};
-  std::atomic<bool> failed{false};
-  const auto work = [&] {
+  std::mutex mutex;
+  std::string failure;
+  const auto take = [&] {
     for (size_t i; (i = next++) < copies.size();) {
       try {
-        (void)paper::seconds_of(*copies[i].session, copies[i].asked.queries());
-      } catch (const std::exception&) {
-        failed = true;
+        work(copies[i]);
+      } catch (const std::exception& error) {
+        const std::scoped_lock lock(mutex);
+        if (failure.empty()) failure = error.what();
       }
     }
   };
-  const auto start = paper::Clock::now();
   {
     std::vector<std::jthread> others;
-    for (uint32_t i = 1; i < std::min<size_t>(threads, copies.size()); ++i) others.emplace_back(work);
-    work();
+    for (uint32_t i = 1; i < std::min<size_t>(threads, copies.size()); ++i) others.emplace_back(take);
+    take();
   }
-  const double seconds = paper::since(start);
-  if (failed) throw std::runtime_error("queries failed");
-  return seconds;
+  if (!failure.empty()) throw std::runtime_error(failure);
+}
+
+/// All tasks' queries once, `threads` tasks at a time, each by one thread.
+double parallel_seconds(std::vector<Copy>& copies, uint32_t threads) {
+  const auto start = paper::Clock::now();
+  for_each_copy(copies, threads, [](Copy& copy) { (void)paper::seconds_of(*copy.session, copy.asked.queries()); });
+  return paper::since(start);
 }
 
 }  // namespace
@@ -80,15 +88,18 @@ int run_paper_copies(const PaperCopiesOptions& options) {
       const std::span<const Query> all = asked.queries();
       measure([&] { return paper::seconds_of(*session, all); });
       result["isa"] = std::string(loaded.model()->isa());
+      result["device"] = std::string(loaded.model()->device());
+      result["device_bytes"] = loaded.model()->memory().device_bytes;
       result["threads"] = session->threads();
       result["resident"] = paper::process_bytes("VmRSS") - before;
     } else {
       const std::string path = paper::full_path(options.bundles);
-      ModelOptions model_options;
-      model_options.copy = true;
+      ModelOptions model_options = paper::model_options(options);
+      const bool on_cpu = model_options.backend == Backend::kCpu;
+      model_options.copy = on_cpu;  // a device has its own
       const uint32_t threads = options.way == "parallel" ? 1 : options.threads;
       const uint64_t needed =
-          options.tasks * paper::value_of(plan(path.c_str(), model_options, session_for(options, 1, threads))).total_bytes;
+          on_cpu ? options.tasks * paper::value_of(plan(path.c_str(), model_options, session_for(options, 1, threads))).total_bytes : 0;
       if (static_cast<double>(needed) > kShareOfMemory * static_cast<double>(paper::available_bytes())) {
         result["absent"] = fmt::format("needs {:.1f} GB", static_cast<double>(needed) / 1e9);
         std::cout << result.dump() << "\n";
@@ -99,12 +110,15 @@ int run_paper_copies(const PaperCopiesOptions& options) {
       SessionOptions session_options = session_for(options, 1, threads);
       const auto pool = paper::value_of(ThreadPool::create(threads));
       if (options.way != "parallel") session_options.pool = pool.get();
-      for (Copy& copy : copies) {
+      const uint32_t workers = options.threads != 0 ? options.threads : usable_processors();
+      // Weights for a device are converted by the thread that loads them: a second a copy.
+      for_each_copy(copies, on_cpu ? 1 : workers, [&](Copy& copy) {
         copy.model = paper::value_of(Model::load(path.c_str(), model_options));
         copy.session = paper::value_of(Session::create(copy.model, session_options));
+      });
+      for (Copy& copy : copies) {
         for (uint32_t i = 0; i < options.queries; ++i) copy.asked.add("base", paper::random_ids(options.length, vocabulary, random));
       }
-      const uint32_t workers = options.threads != 0 ? options.threads : usable_processors();
       if (options.way == "parallel") {
         measure([&] { return parallel_seconds(copies, workers); });
       } else {
@@ -115,6 +129,10 @@ int run_paper_copies(const PaperCopiesOptions& options) {
         });
       }
       result["isa"] = std::string(copies[0].model->isa());
+      result["device"] = std::string(copies[0].model->device());
+      uint64_t on_device = 0;
+      for (const Copy& copy : copies) on_device += copy.model->memory().device_bytes;
+      result["device_bytes"] = on_device;
       result["threads"] = options.way == "parallel" ? workers : copies[0].session->threads();
       result["resident"] = paper::process_bytes("VmRSS") - before;
       copies.clear();  // before the pool

@@ -41,6 +41,7 @@ int run_paper_mixed(const PaperMixedOptions& options) {
       if (round % 2 != 0) mixed.push_back(paper::seconds_of(*session, all));
     });
     std::cout << nlohmann::json{{"isa", std::string(loaded.model()->isa())},
+                                {"device", std::string(loaded.model()->device())},
                                 {"threads", session->threads()},
                                 {"shape", options.shape},
                                 {"kind", options.kind},

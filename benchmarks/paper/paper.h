@@ -22,6 +22,9 @@ struct PaperOptions {
   uint32_t rounds = 3;  ///< at most
   double seconds = 60;  ///< no round is begun that would end after so many; the first is always run
   uint64_t seed = 1;
+  std::string backend = "cpu";  ///< cpu, cuda
+  /// Of the base's linear weights, where the bundles are made for the call.
+  std::string precision = "fp32";
 };
 
 /// Writes the base alone, as a full copy has it, and delta bundles of every size that the experiments use. Random weights.
@@ -29,6 +32,7 @@ struct PaperBundlesOptions {
   std::string shape = "minilm";
   std::string folder;
   uint32_t most_tasks = 128;
+  std::string precision = "fp32";  ///< of the base's linear weights
 };
 int run_paper_bundles(const PaperBundlesOptions& options);
 
@@ -39,7 +43,8 @@ struct PaperMixedOptions : PaperOptions {
 int run_paper_mixed(const PaperMixedOptions& options);
 
 /// Figure 8, one way of: every task a full model in its own memory, run one after another by all threads ("sequential") or as many at once
-/// as there are threads ("parallel"), or one base and a mixed batch ("shared"). One way a process, so that its memory is its own.
+/// as there are threads ("parallel"), or one base and a mixed batch ("shared"). One way a process, so that its memory is its own. With the
+/// backend cuda the full models lie on the device, and those that run at once have a stream each.
 struct PaperCopiesOptions : PaperOptions {
   std::string way = "sequential";
   uint32_t queries = 1, length = 128;  ///< of a task
@@ -58,6 +63,13 @@ struct PaperThreadsOptions : PaperOptions {
   uint32_t queries = 128, length = 32;  ///< queries in all, each of a random task
 };
 int run_paper_threads(const PaperThreadsOptions& options);
+
+/// Figure 11: one mixed batch on a GPU, its PET operators launched for all tasks together or, as the paper does, task by task on 1 to 32
+/// streams; and the same rows of one task without PET.
+struct PaperStreamsOptions : PaperOptions {
+  uint32_t queries = 128, length = 32;  ///< queries in all, each of a random task
+};
+int run_paper_streams(const PaperStreamsOptions& options);
 
 /// Figure 12: queries that all wait at once, cut into batches by every strategy.
 struct BatchingExperimentOptions : PaperOptions {
@@ -86,8 +98,9 @@ class PaperCommands {
   PaperCopiesOptions copies_;
   PaperTasksOptions tasks_;
   PaperThreadsOptions threads_;
+  PaperStreamsOptions streams_;
   BatchingExperimentOptions batching_;
-  CLI::App *bundles_command_, *mixed_command_, *copies_command_, *tasks_command_, *threads_command_, *batching_command_;
+  CLI::App *bundles_command_, *mixed_command_, *copies_command_, *tasks_command_, *threads_command_, *streams_command_, *batching_command_;
 };
 
 }  // namespace pets::benchmarks

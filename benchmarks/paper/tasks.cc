@@ -26,9 +26,64 @@ Status load_under(uint64_t limit, const std::string& base, const std::string& de
   return Session::create(*model, session).status();
 }
 
+/// Table 5 of a device's memory: what a session's tasks take there, by sessions of few and of many. What CUDA and cuBLAS take for
+/// themselves, about half a gigabyte a process, is not counted on either side.
+void print_device_tasks(const PaperTasksOptions& options) {
+  paper::check(backend_works(backend_named(options.backend)));
+  const uint32_t few = options.checked / 4, many = options.checked;
+  const auto base = testing_util::random_base(paper::shape_of(options.shape), 1);
+  const testing_util::TemporaryFile full("paper-full.pets");
+  paper::write_full(full.path(), base, options.precision);
+  SessionOptions session;
+  session.threads = options.threads;
+  uint64_t base_bytes = 0, copy_session_bytes = 0;
+  std::string device;
+  const auto session_bytes = [&](const std::string* delta) {
+    const auto model = paper::value_of(Model::load(full.c_str(), paper::model_options(options)));
+    if (delta != nullptr) paper::check(model->add_tasks(delta->c_str()));
+    base_bytes = model->memory().device_bytes;
+    device = model->device();
+    return paper::value_of(Session::create(model, session))->device_bytes();
+  };
+  copy_session_bytes = session_bytes(nullptr);
+  // As on the CPU: copies that share one session's memory, to their advantage.
+  const auto fit = [](uint64_t memory, double fixed, double share) {
+    return static_cast<double>(memory) < fixed ? 0 : static_cast<uint64_t>((static_cast<double>(memory) - fixed) / share);
+  };
+  nlohmann::json rows = nlohmann::json::array(), copies = nlohmann::json::array();
+  for (const uint64_t memory : options.memory) {
+    copies.push_back(fit(memory, static_cast<double>(copy_session_bytes), static_cast<double>(base_bytes)));
+  }
+  for (const auto& [kind, label] : kKinds) {
+    std::vector<converter::PetTask> tasks;
+    for (uint32_t i = 0; i < many; ++i) tasks.push_back(paper::task_of(base, kind, fmt::format("task-{}", i), i + 1));
+    const testing_util::TemporaryFile delta("paper-delta.pets");
+    testing_util::write_random_delta(delta.path(), base, {tasks.begin(), tasks.begin() + few});
+    const uint64_t of_few = session_bytes(&delta.path());
+    testing_util::write_random_delta(delta.path(), base, tasks);
+    const double share = static_cast<double>(session_bytes(&delta.path()) - of_few) / (many - few);
+    const double fixed = static_cast<double>(base_bytes + of_few) - few * share;
+    nlohmann::json fitting = nlohmann::json::array();
+    for (const uint64_t memory : options.memory) fitting.push_back(fit(memory, fixed, share));
+    rows.push_back(
+        {{"kind", testing_util::pet_kind_name(kind)}, {"label", label}, {"task_bytes", share}, {"fixed_bytes", fixed}, {"tasks", fitting}});
+  }
+  std::cout << nlohmann::json{{"shape", options.shape},
+                              {"precision", options.precision},
+                              {"device", device},
+                              {"memory", options.memory},
+                              {"copy_bytes", base_bytes},
+                              {"copies", copies},
+                              {"session_bytes", copy_session_bytes},
+                              {"rows", rows}}
+                   .dump()
+            << "\n";
+}
+
 }  // namespace
 
 int run_paper_tasks(const PaperTasksOptions& options) {
+  if (options.backend == "cuda") return paper::reported("paper-tasks", [&] { print_device_tasks(options); });
   return paper::reported("paper-tasks", [&] {
     const uint32_t few = options.checked / 4, many = options.checked / 2;
     const auto base = testing_util::random_base(paper::shape_of(options.shape), 1);

@@ -44,17 +44,26 @@ std::vector<converter::PetTask> tasks_of(const converter::BaseModel& base, const
   return tasks;
 }
 
-void write_full(const std::string& path, const converter::BaseModel& base) {
-  testing_util::write_random_bundle(path, base, {task_of(base, PetKind::kNone, "base", kBaseSeed)});
+void write_full(const std::string& path, const converter::BaseModel& base, const std::string& precision) {
+  converter::Precision parsed = converter::Precision::kFloat32;
+  if (!converter::parse_precision(precision, &parsed)) throw std::runtime_error(fmt::format("no precision is called '{}'", precision));
+  testing_util::write_random_bundle(path, base, {task_of(base, PetKind::kNone, "base", kBaseSeed)}, parsed);
+}
+
+ModelOptions model_options(const PaperOptions& options) {
+  ModelOptions model;
+  model.backend = backend_named(options.backend);
+  return model;
 }
 
 Loaded::Loaded(const PaperOptions& options, uint32_t tasks) {
+  check(backend_works(backend_named(options.backend)));
   std::string full, delta;
   if (options.bundles.empty()) {
     const auto base = testing_util::random_base(shape_of(options.shape), kBaseSeed);
     full = full_.emplace("paper-full.pets").path();
     delta = delta_.emplace("paper-tasks.pets").path();
-    write_full(full, base);
+    write_full(full, base, options.precision);
     testing_util::write_random_delta(delta, base, tasks_of(base, options.kind, tasks));
   } else {
     full = full_path(options.bundles);
@@ -70,7 +79,7 @@ Loaded::Loaded(const PaperOptions& options, uint32_t tasks) {
     if (!found) throw std::runtime_error(fmt::format("{} has no bundle of {} {} tasks", options.bundles, tasks, options.kind));
     delta = delta_path(options.bundles, options.kind, *found);
   }
-  model_ = value_of(Model::load(full.c_str()));
+  model_ = value_of(Model::load(full.c_str(), model_options(options)));
   check(model_->add_tasks(delta.c_str()));
 }
 
@@ -113,7 +122,7 @@ uint64_t available_bytes() { return kilobytes_in("/proc/meminfo", "MemAvailable"
 int run_paper_bundles(const PaperBundlesOptions& options) {
   return paper::reported("paper-bundles", [&] {
     const auto base = testing_util::random_base(paper::shape_of(options.shape), paper::kBaseSeed);
-    paper::write_full(paper::full_path(options.folder), base);
+    paper::write_full(paper::full_path(options.folder), base, options.precision);
     for (const char* kind : {"lora", "types"}) {
       auto tasks = paper::tasks_of(base, kind, options.most_tasks);
       testing_util::write_random_delta(paper::delta_path(options.folder, kind, options.most_tasks), base, tasks);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/backend.h"
 #include "benchmarks/paper/paper.h"
 #include "tests/testing_util/random_model.h"
 
@@ -27,8 +28,10 @@ std::string task_name(const std::string& kind, uint32_t index);
 /// `count` tasks of a kind, the first of "types" LoRA, BitFit, diff-pruning, MaskBert, Houlsby adapters, and so on.
 std::vector<converter::PetTask> tasks_of(const converter::BaseModel& base, const std::string& kind, uint32_t count);
 converter::PetTask task_of(const converter::BaseModel& base, testing_util::PetKind kind, const std::string& name, uint64_t seed);
-/// The base with one task that changes nothing, "base": a full copy.
-void write_full(const std::string& path, const converter::BaseModel& base);
+/// The base with one task that changes nothing, "base": a full copy. precision: as the command line names it.
+void write_full(const std::string& path, const converter::BaseModel& base, const std::string& precision = "fp32");
+/// As loading a base for these options is to be done.
+ModelOptions model_options(const PaperOptions& options);
 
 inline std::string full_path(const std::string& folder) { return folder + "/full.pets"; }
 inline std::string delta_path(const std::string& folder, const std::string& kind, uint32_t count) {

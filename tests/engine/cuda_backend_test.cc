@@ -21,27 +21,9 @@ namespace {
 using converter::Precision;
 using cuda_mix::kShape;
 using cuda_mix::largest_error;
-using cuda_mix::Logits;
 using cuda_mix::Mix;
-using cuda_mix::run_all;
-using cuda_mix::session_of;
 
 class CudaBackend : public testing::TestWithParam<Precision> {};
-
-/// How far logits may be from the CPU's, as a part of theirs, where `roundings` values one after another are rounded that the CPU keeps in
-/// float: each by a unit roundoff / sqrt(3) in the mean; heads take differences of what was rounded: 6 times that. float: the same
-/// roundings, and sums of about 100 products in another order, 10 times as much. int8: the CPU rounds the inputs of all 12 linears, 1.14e-2
-/// each (docs/decisions.md 12), the device does not.
-double allowed_error(Precision precision, double roundings) {
-  constexpr double kHeads = 6, kInt8Linear = 1.14e-2;
-  const auto rounded = [&](double unit) { return std::sqrt(roundings / 3) * unit; };
-  const double noise = precision == Precision::kFloat32    ? 10 * rounded(0x1p-24)
-                       : precision == Precision::kFloat16  ? rounded(0x1p-11)
-                       : precision == Precision::kBFloat16 ? rounded(0x1p-8)
-                                                           : std::sqrt(12.0) * kInt8Linear;
-  return kHeads * noise;
-}
-constexpr double kLayerRoundings = 15;  // of two layers
 
 TEST_P(CudaBackend, AnswersAsTheCpuDoes) {
   const uint64_t seed = std::random_device()();
@@ -54,7 +36,7 @@ TEST_P(CudaBackend, AnswersAsTheCpuDoes) {
   const auto queries = mix.queries(8 * mix.tasks.size(), 10);
   const double error = largest_error(queries, run_all(*cuda, queries), run_all(*cpu, queries));
   std::printf("largest error %.2e\n", error);
-  EXPECT_LE(error, allowed_error(GetParam(), kLayerRoundings));
+  EXPECT_LE(error, kHeadErrors * cuda_noise(GetParam()));
 }
 
 /// Every head type with every pooling that it may have, without layers and with several, narrow and wide.
@@ -120,7 +102,7 @@ TEST_P(CudaBackend, EveryHeadInOneBatchAnswersAsOnTheCpu) {
   const double error = largest_error(queries, run_all(*cuda, queries), expected);
   std::printf("largest error %.2e\n", error);
   // The pooled row, the pooler's product and result, up to two layers; weights of three.
-  EXPECT_LE(error, allowed_error(GetParam(), kLayerRoundings + 8));
+  EXPECT_LE(error, kHeadErrors * cuda_noise(GetParam(), kLayerRoundings + 8));
   // A batch of two tasks after one of all: what the first left behind is nobody's.
   std::vector<Query> few;
   Logits few_expected;
@@ -130,7 +112,7 @@ TEST_P(CudaBackend, EveryHeadInOneBatchAnswersAsOnTheCpu) {
     few.push_back(queries[i]);
     few_expected.push_back(expected[i]);
   }
-  EXPECT_LE(largest_error(few, run_all(*cuda, few), few_expected), allowed_error(GetParam(), kLayerRoundings + 8));
+  EXPECT_LE(largest_error(few, run_all(*cuda, few), few_expected), kHeadErrors * cuda_noise(GetParam(), kLayerRoundings + 8));
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryPrecision, CudaBackend, testing::ValuesIn(testing_util::kAllPrecisions),

@@ -10,8 +10,6 @@ namespace pets {
 namespace {
 
 using cuda_mix::Mix;
-using cuda_mix::run_all;
-using cuda_mix::session_of;
 
 class CudaFailure : public testing::TestWithParam<uint32_t> {
  protected:
@@ -38,8 +36,8 @@ TEST_P(CudaFailure, IsReportedRefusesFurtherWorkAndANewModelServes) {
   auto next = session_of(file_.path(), Backend::kCuda);
   ASSERT_NE(next, nullptr);
   EXPECT_EQ(run_all(*next, queries), expected);
-  session->run(queries,
-               [&](size_t, const Answer& answer) { EXPECT_EQ(answer.status.code(), ErrorCode::kInternal) << "the old one stays"; });
+  ASSERT_TRUE(session->run(
+      queries, [&](size_t, const Answer& answer) { EXPECT_EQ(answer.status.code(), ErrorCode::kInternal) << "the old one stays"; }));
 }
 
 TEST_P(CudaFailure, IsToldToEveryQueryOfAServer) {

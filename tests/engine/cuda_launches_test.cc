@@ -14,8 +14,6 @@ namespace {
 
 using cuda_mix::largest_error;
 using cuda_mix::Mix;
-using cuda_mix::run_all;
-using cuda_mix::session_of;
 
 constexpr double kReordered = 1e-5;  // float: the same sums in another order
 
@@ -190,17 +188,24 @@ TEST(BucketRows, CoverAndAreFew) {
   EXPECT_EQ(cuda::bucket_rows(2048, 2048), 2048U);
 }
 
+cuda::LaunchExtents extents(uint32_t rows, uint32_t read_rows) {
+  cuda::LaunchExtents made;
+  made.rows = rows;
+  made.read_rows = read_rows;
+  return made;
+}
+
 TEST(GraphCache, ForgetsWhatWasNotUsedForLongest) {
   cuda::GraphCache cache(3);
-  for (const uint32_t rows : {1U, 2U, 3U}) cache.find({rows, 0, 1}).seen = true;
-  EXPECT_TRUE(cache.find({1, 0, 1}).seen);
-  EXPECT_FALSE(cache.find({4, 0, 1}).seen);  // in the place of 2
-  EXPECT_TRUE(cache.find({3, 0, 1}).seen);
-  EXPECT_TRUE(cache.find({1, 0, 1}).seen);
-  EXPECT_FALSE(cache.find({2, 0, 1}).seen);
-  EXPECT_FALSE(cache.find({1, 1, 1}).seen) << "other extents";
+  for (const uint32_t rows : {1U, 2U, 3U}) cache.find(extents(rows, 0)).seen = true;
+  EXPECT_TRUE(cache.find(extents(1, 0)).seen);
+  EXPECT_FALSE(cache.find(extents(4, 0)).seen);  // in the place of 2
+  EXPECT_TRUE(cache.find(extents(3, 0)).seen);
+  EXPECT_TRUE(cache.find(extents(1, 0)).seen);
+  EXPECT_FALSE(cache.find(extents(2, 0)).seen);
+  EXPECT_FALSE(cache.find(extents(1, 1)).seen) << "other extents";
   cache.clear();
-  EXPECT_FALSE(cache.find({1, 0, 1}).seen);
+  EXPECT_FALSE(cache.find(extents(1, 0)).seen);
 }
 
 TEST(StreamSchedule, GivesTheLongestTasksTheEmptiestStreams) {

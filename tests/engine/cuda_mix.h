@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/engine/cuda_answers.h"
 #include "tests/testing_util/random_model.h"
 
 #include "pets/pets.h"
@@ -51,28 +52,6 @@ struct Mix {
   std::vector<converter::PetTask> tasks;
   std::vector<std::vector<int32_t>> ids;
 };
-
-using Logits = std::vector<std::vector<float>>;
-
-inline Logits run_all(Session& session, const std::vector<Query>& queries) {
-  Logits logits(queries.size());
-  EXPECT_TRUE(session.run(queries, [&](size_t index, const Answer& answer) {
-    EXPECT_TRUE(answer.status) << answer.status.c_str();
-    logits[index].assign(answer.logits.begin(), answer.logits.end());
-  }));
-  return logits;
-}
-
-inline std::unique_ptr<Session> session_of(const std::string& path, Backend backend, const SessionOptions& options = {}) {
-  ModelOptions model_options;
-  model_options.backend = backend;
-  auto model = Model::load(path.c_str(), model_options);
-  EXPECT_TRUE(model) << model.status().c_str();
-  if (!model) return nullptr;
-  auto session = Session::create(*model, options);
-  EXPECT_TRUE(session) << session.status().c_str();
-  return session ? std::move(session).value() : nullptr;
-}
 
 /// The root mean square of a task's differences as a part of that of its logits: of the task where it is largest. A single logit near zero
 /// does not decide, a task that is computed wrong gives about 1.

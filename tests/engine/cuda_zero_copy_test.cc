@@ -17,9 +17,7 @@ namespace {
 
 using converter::Precision;
 using converter::Target;
-using cuda_mix::Logits;
 using cuda_mix::Mix;
-using cuda_mix::run_all;
 
 Logits answers(const std::string& path, const std::vector<Query>& queries, const ModelOptions& options) {
   auto model = Model::load(path.c_str(), options);

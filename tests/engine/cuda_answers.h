@@ -1,0 +1,65 @@
+// What the tests of the CUDA backend share: sessions on both backends, their answers, and how far these may be apart.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "converter/bundle/bundle_writer.h"
+#include "pets/pets.h"
+
+namespace pets {
+
+using Logits = std::vector<std::vector<float>>;
+
+/// Of all queries; one that fails is a failure of the test.
+inline Logits run_all(Session& session, std::span<const Query> queries) {
+  Logits logits(queries.size());
+  EXPECT_TRUE(session.run(queries, [&](size_t index, const Answer& answer) {
+    EXPECT_TRUE(answer.status) << answer.status.c_str();
+    logits[index].assign(answer.logits.begin(), answer.logits.end());
+  }));
+  return logits;
+}
+
+/// Null, and a failure of the test, where there is none.
+inline std::unique_ptr<Session> session_of(const std::string& path, Backend backend, const SessionOptions& options = {}) {
+  ModelOptions model_options;
+  model_options.backend = backend;
+  auto model = Model::load(path.c_str(), model_options);
+  EXPECT_TRUE(model) << model.status().c_str();
+  if (!model) return nullptr;
+  auto session = Session::create(*model, options);
+  EXPECT_TRUE(session) << session.status().c_str();
+  return session ? std::move(session).value() : nullptr;
+}
+
+inline constexpr double kLayerRoundings = 15;  ///< values that two layers round one after another and the CPU keeps in float
+
+/// The root mean square of what so many roundings do to a value, as a part of it: each by a unit roundoff / sqrt(3) in the mean. float: the
+/// same roundings, and sums of about 100 products in another order, 10 times as much. int8: the CPU rounds the inputs of all 12
+/// linears, 1.14e-2 each (docs/decisions.md 12), the device does not.
+inline double cuda_noise(converter::Precision precision, double count = kLayerRoundings) {
+  constexpr double kInt8Linear = 1.14e-2;
+  const auto roundings = [&](double unit) { return std::sqrt(count / 3) * unit; };
+  switch (precision) {
+    case converter::Precision::kFloat32:
+      return 10 * roundings(0x1p-24);
+    case converter::Precision::kFloat16:
+      return roundings(0x1p-11);
+    case converter::Precision::kBFloat16:
+      return roundings(0x1p-8);
+    default:
+      return std::sqrt(12.0) * kInt8Linear;
+  }
+}
+
+/// Heads take differences of what was rounded: their errors are at most so many times the noise.
+inline constexpr double kHeadErrors = 6;
+
+}  // namespace pets

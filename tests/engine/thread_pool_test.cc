@@ -1,7 +1,10 @@
 // The application's own pool: what a session asks of it, and that the answers are those of the library's pool.
 #include <gtest/gtest.h>
+#include <time.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -45,6 +48,40 @@ std::vector<std::vector<float>> logits_of(Session& session, const std::vector<Qu
     logits.emplace_back(answer.logits.begin(), answer.logits.end());
   }));
   return logits;
+}
+
+double process_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+TEST(LibraryPool, SleepsAfterARun) {
+  const testing_util::ModelShape shape{64, 4, 2, 256, 211, 96, 2};  // enough for several workers
+  const auto base = testing_util::random_base(shape, 12);
+  const testing_util::TemporaryFile file("pool_rests.pets");
+  testing_util::write_random_bundle(
+      file.path(), base, {testing_util::random_task(base, PetKind::kNone, converter::HeadType::kSequenceClassification, "task", 1)});
+  auto model = Model::load(file.c_str());
+  ASSERT_TRUE(model) << model.status().c_str();
+  SessionOptions options;
+  options.threads = 2;
+  auto session = Session::create(*model, options);
+  ASSERT_TRUE(session) << session.status().c_str();
+  const std::vector<int32_t> ids(96, 7);
+  Query query;
+  query.task = "task";
+  query.ids = ids;
+  query.has_ids = true;
+  // pthreadpool's workers spin for some 20 ms where they are not told to sleep.
+  double least = 1;
+  for (int time = 0; time < 3; ++time) {
+    ASSERT_EQ(logits_of(**session, {query}).size(), 1U);
+    const double before = process_seconds();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    least = std::min(least, process_seconds() - before);
+  }
+  EXPECT_LT(least, 5e-3) << "seconds of the processor, after the run";
 }
 
 TEST(ApplicationPool, GivesTheSameAnswersInOneRegionAPhase) {

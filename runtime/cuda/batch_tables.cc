@@ -76,15 +76,15 @@ void HeadTables::lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries) 
   count = arena.array<uint32_t>(2);
 }
 
-void BatchTables::lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries) {
-  tokens = arena.array<TokenRow>(rows);
-  attention_tiles = arena.array<AttentionTile>(most_tiles(rows, queries, kQueryRows));
-  read_attention_tiles = arena.array<AttentionTile>(most_tiles(rows, queries, kQueryRows));
-  attention_count = arena.array<uint32_t>(2);
-  read_rows = arena.array<uint32_t>(rows);
-  all.lay_out(arena, rows, queries);
-  read.lay_out(arena, rows, queries);
-  heads.lay_out(arena, rows, queries);
+void BatchTables::lay_out(memory::Arena& arena, uint32_t row_count, uint32_t queries) {
+  tokens = arena.array<TokenRow>(row_count);
+  attention_count = arena.array<uint32_t>(kStages);
+  for (uint32_t stage = 0; stage < kStages; ++stage) {
+    attention_tiles[stage] = arena.array<AttentionTile>(most_tiles(row_count, queries, kQueryRows));
+    if (stage != kFirstStage) source_rows[stage] = arena.array<uint32_t>(row_count);
+    rows[stage].lay_out(arena, row_count, queries);
+  }
+  heads.lay_out(arena, row_count, queries);
 }
 
 uint32_t tile_families(const engine::TaskWeights& task, uint32_t layers) {
@@ -100,9 +100,7 @@ uint32_t tile_families(const engine::TaskWeights& task, uint32_t layers) {
   return families;
 }
 
-void fill_all(const engine::PackedBatch& batch, const tokenizer::Token* tokens, const uint16_t* slots, const uint32_t* families,
-              BatchTables& tables) {
-  tables.attention_count[0] = 0;
+void fill_tokens(const engine::PackedBatch& batch, const tokenizer::Token* tokens, BatchTables& tables) {
   for (uint32_t s = 0; s < batch.sequences().size(); ++s) {
     if (!batch.owns_rows(s)) continue;
     const Sequence& sequence = batch.sequences()[s];
@@ -110,20 +108,20 @@ void fill_all(const engine::PackedBatch& batch, const tokenizer::Token* tokens, 
       const tokenizer::Token& token = tokens[sequence.token_begin + r];
       tables.tokens[sequence.first_row + r] = {static_cast<uint32_t>(token.id), static_cast<uint16_t>(r), token.segment};
     }
-    add_attention(sequence, sequence.rows, tables.attention_tiles, tables.attention_count[0]);
   }
-  fill_rows(batch, slots, families, tables.all);
 }
 
-void fill_read(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* families, BatchTables& tables) {
-  tables.attention_count[1] = 0;
+void fill_stage(Stage stage, const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* families, const uint32_t* sources,
+                BatchTables& tables) {
+  tables.attention_count[stage] = 0;
   for (uint32_t s = 0; s < batch.sequences().size(); ++s) {
     if (!batch.owns_rows(s)) continue;
     const Sequence& sequence = batch.sequences()[s];
-    for (uint32_t r = 0; r < sequence.rows; ++r) tables.read_rows[sequence.first_row + r] = sequence.first_key + r;
-    add_attention(sequence, sequence.rows, tables.read_attention_tiles, tables.attention_count[1]);
+    add_attention(sequence, sequence.rows, tables.attention_tiles[stage], tables.attention_count[stage]);
+    if (stage == kFirstStage) continue;
+    for (uint32_t r = 0; r < sequence.rows; ++r) tables.source_rows[stage][sequence.first_row + r] = sources[s] + r;
   }
-  fill_rows(batch, slots, families, tables.read);
+  fill_rows(batch, slots, families, tables.rows[stage]);
 }
 
 HeadBounds fill_heads(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* logit_begin, HeadTables& tables) {

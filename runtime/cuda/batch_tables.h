@@ -30,6 +30,10 @@ inline constexpr uint32_t kTileRows = 16;  ///< of a RowTile
 /// Tiles of up to `tile_rows` rows of one of `owners` each: every owner may begin a tile and leave its last one unfilled.
 constexpr uint32_t most_tiles(uint32_t rows, uint32_t owners, uint32_t tile_rows) { return std::min(rows, rows / tile_rows + owners); }
 
+/// A batch's rows change twice at most: where tasks on one text part, each gets copies of the rows that they shared, all at the first layer
+/// that one of them changes; and after the last attention only the rows that heads read go on.
+enum Stage : uint32_t { kFirstStage, kForkedStage, kReadStage, kStages };
+
 /// Rows of a batch and their tasks.
 struct RowTables {
   uint16_t* slots = nullptr;  ///< [rows]
@@ -65,11 +69,11 @@ struct HeadBounds {
 /// Filled on the host, copied to the device as one piece: laid out by the same code in both.
 struct BatchTables {
   TokenRow* tokens = nullptr;  ///< [rows]
-  AttentionTile* attention_tiles = nullptr;
-  AttentionTile* read_attention_tiles = nullptr;  ///< of the last layer: only the queries that heads read
-  uint32_t* attention_count = nullptr;            ///< [2]
-  uint32_t* read_rows = nullptr;                  ///< [rows that heads read]: their place among all rows
-  RowTables all, read;
+  /// By stage. The last layer's attention is the read stage's: only the queries that heads read.
+  AttentionTile* attention_tiles[kStages] = {};
+  uint32_t* attention_count = nullptr;  ///< [kStages]
+  uint32_t* source_rows[kStages] = {};  ///< [rows]: each row's place in the stage before; the first stage has none
+  RowTables rows[kStages];
   HeadTables heads;
 
   void lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries);
@@ -78,11 +82,12 @@ struct BatchTables {
 /// A task's tile families as bits, `1 << family`.
 uint32_t tile_families(const engine::TaskWeights& task, uint32_t layers);
 
-/// Fills tokens, attention tiles and `all` from a grouped batch. slots, families: of each sequence.
-void fill_all(const engine::PackedBatch& batch, const tokenizer::Token* tokens, const uint16_t* slots, const uint32_t* families,
-              BatchTables& tables);
-/// Fills read_rows, the last layer's attention tiles and `read` from a batch after keep_read_rows.
-void fill_read(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* families, BatchTables& tables);
+/// Fills `tokens` from a grouped batch.
+void fill_tokens(const engine::PackedBatch& batch, const tokenizer::Token* tokens, BatchTables& tables);
+/// Fills what a stage has from a batch as it is then: grouped, forked as often as it forks, or after keep_read_rows. slots, families: of
+/// each sequence. sources: of each sequence, where its rows begin in the stage before; not read of the first stage.
+void fill_stage(Stage stage, const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* families, const uint32_t* sources,
+                BatchTables& tables);
 /// Fills `tables` from a batch after keep_read_rows. logit_begin: of each sequence (engine::place_logits).
 HeadBounds fill_heads(const engine::PackedBatch& batch, const uint16_t* slots, const uint32_t* logit_begin, HeadTables& tables);
 

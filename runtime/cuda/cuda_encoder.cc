@@ -30,6 +30,7 @@ CudaEncoder<T>::CudaEncoder(const engine::BaseWeights& base, const BaseTables<T>
       tables_bytes_(tables_bytes(capacity)),
       slots_(capacity.queries),
       families_(capacity.queries),
+      sources_(capacity.queries),
       presence_(base.layers) {
   if (capacity.operator_streams != 0) streams_.emplace(capacity.operator_streams, capacity.device_tasks, capacity.queries);
 }
@@ -115,17 +116,33 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
   return {};
 }
 
+/// Tasks on one text part at one layer, the first that one of them changes, not each at its own: a stage of tables and not one a layer. Where
+/// all of them begin at the same layer, as is usual, nothing is lost.
 template <class T>
 LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) {
-  fill_all(batch, tokens, slots_.data(), families_.data(), host_);
-  if (streams_) streams_->plan(batch, slots_.data(), host_);
+  const auto fill = [&](Stage stage) { fill_stage(stage, batch, slots_.data(), families_.data(), sources_.data(), host_); };
   LaunchExtents extents;
   extents.rows = batch.rows();
   extents.queries = static_cast<uint32_t>(batch.sequences().size());
-  if (batch.keep_read_rows([](uint32_t, uint32_t) {})) extents.read_rows = batch.rows();
-  fill_read(batch, slots_.data(), families_.data(), host_);
+  fill_tokens(batch, tokens, host_);
+  fill(kFirstStage);
+  if (const uint32_t layer = batch.next_fork(); layer != engine::TaskWeights::kNoLayer) {
+    const auto sequences = batch.sequences();
+    for (size_t s = 0; s < sequences.size(); ++s) sources_[s] = sequences[s].first_row;
+    while (batch.next_fork() != engine::TaskWeights::kNoLayer) batch.fork();
+    extents.fork_layer = layer;
+    extents.forked_rows = batch.rows();
+    fill(kForkedStage);
+  }
+  if (streams_) streams_->plan(batch, slots_.data(), host_);
+  for (size_t s = 0; s < batch.sequences().size(); ++s) sources_[s] = batch.sequences()[s].first_row;
+  if (batch.keep_read_rows([](uint32_t, uint32_t) {})) {
+    extents.read_rows = batch.rows();
+    fill(kReadStage);
+  }
   engine::place_logits(batch, heads);
   extents.heads = fill_heads(batch, slots_.data(), heads.logit_begin, host_.heads);
+  counters_.layer_rows += extents.layer_rows(base_.layers);
   if (capacity_.device_graphs) widen(extents);
   return extents;
 }
@@ -134,7 +151,8 @@ LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const toke
 template <class T>
 void CudaEncoder<T>::widen(LaunchExtents& extents) {
   extents.rows = bucket_rows(extents.rows, capacity_.tokens);
-  if (extents.read_rows != 0) extents.read_rows = bucket_rows(extents.read_rows, extents.rows);
+  extents.forked_rows = bucket_rows(extents.forked_rows, capacity_.tokens);
+  extents.read_rows = bucket_rows(extents.read_rows, extents.last_rows());
   extents.queries = capacity_.queries;
   HeadBounds& heads = extents.heads;
   widest_heads_.pooler = std::max(widest_heads_.pooler, heads.pooler);

@@ -60,6 +60,7 @@ class CudaEncoder final : public engine::DeviceEncoder {
   TaskStore<T> tasks_;
   std::vector<uint16_t> slots_;     // of the batch's sequences
   std::vector<uint32_t> families_;  // of the batch's sequences
+  std::vector<uint32_t> sources_;   // of the batch's sequences: their first rows in the stage before
   /// Of the batch; with graphs of all batches so far, so that a graph serves any mix of these tasks.
   OperatorPresence presence_;
   HeadBounds widest_heads_;  // of all batches so far, but for the numbers of rows and tiles

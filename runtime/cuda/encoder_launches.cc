@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/activation/bias_activation_cuda.h"
 #include "kernels/bottleneck/bottleneck_cuda.h"
@@ -42,13 +43,13 @@ LinearShape EncoderLaunches<T>::shape(const Linear& site) const {
 template <class T>
 template <class Has, class Launch>
 void EncoderLaunches<T>::each_launch(const Rows& rows, TileFamily family, const Has& has, const Launch& launch) const {
-  const RowTile* const tiles = rows.tables->tiles[family];
+  const RowTile* const tiles = tables(rows).tiles[family];
   if (at_.streams == nullptr) {
     const uint32_t most = most_tiles(rows.count, std::min(extents_.queries, at_.tasks.slots()), kTileRows);
-    launch(queue_.stream(), RowTiles{tiles, rows.tables->tile_count + family, most});
+    launch(queue_.stream(), RowTiles{tiles, tables(rows).tile_count + family, most});
     return;
   }
-  const RowTables& host = at_.streams->rows(rows.read);
+  const RowTables& host = at_.streams->rows(rows.stage);
   const RowTile* const host_tiles = host.tiles[family];
   for (uint32_t first = 0, end = 0; first < host.tile_count[family]; first = end) {
     while (end < host.tile_count[family] && host_tiles[end].slot == host_tiles[first].slot) ++end;
@@ -103,7 +104,7 @@ Status EncoderLaunches<T>::linear(const Linear& site, const Rows& rows) {
   const T* x = site.x;
   if (at_.presence.linear(site.layer, site.index).scale_input) {
     kernels::cuda::scale_input(queue_.stream(),
-                               kernels::cuda::ScaleInput<T>{site.x, at_.activations.scaled, rows.count, in, rows.tables->slots,
+                               kernels::cuda::ScaleInput<T>{site.x, at_.activations.scaled, rows.count, in, tables(rows).slots,
                                                             at_.tasks.linears(site.layer, site.index)});
     x = at_.activations.scaled;
   }
@@ -117,7 +118,7 @@ void EncoderLaunches<T>::bias_activation(const Linear& site, const Rows& rows, k
   kernels::cuda::bias_activation(
       queue_.stream(),
       kernels::cuda::BiasActivation<T>{site.y, rows.count, shape(site).out, site.y_stride, at_.tables.layer[site.layer].bias[site.index],
-                                       activation, rows.tables->slots, at_.tasks.linears(site.layer, site.index)});
+                                       activation, tables(rows).slots, at_.tasks.linears(site.layer, site.index)});
 }
 
 template <class T>
@@ -127,11 +128,11 @@ Status EncoderLaunches<T>::projections(uint32_t layer, const Rows& rows) {
   bool scaled = false;
   for (const engine::LinearIndex index : {kQuery, kKey, kValue}) scaled = scaled || at_.presence.linear(layer, index).scale_input;
   if (!scaled) {  // one input, one product
-    PETS_RETURN_IF_ERROR(queue_.product(Product<T>{activations.hidden, at_.tables.layer[layer].query_key_value, activations.qkv, rows.count,
-                                                   hidden, 3 * hidden, 3 * hidden}));
+    PETS_RETURN_IF_ERROR(queue_.product(
+        Product<T>{hidden_, at_.tables.layer[layer].query_key_value, activations.qkv, rows.count, hidden, 3 * hidden, 3 * hidden}));
   }
   for (const engine::LinearIndex index : {kQuery, kKey, kValue}) {
-    const Linear site{layer, index, activations.hidden, activations.qkv + size_t{index} * hidden, 3 * hidden};
+    const Linear site{layer, index, hidden_, activations.qkv + size_t{index} * hidden, 3 * hidden};
     PETS_RETURN_IF_ERROR(scaled ? linear(site, rows) : operators(site, site.x, rows));
     bias_activation(site, rows, kernels::Activation::kNone);
   }
@@ -139,26 +140,34 @@ Status EncoderLaunches<T>::projections(uint32_t layer, const Rows& rows) {
 }
 
 template <class T>
-void EncoderLaunches<T>::attend(const AttentionTile* tiles, const uint32_t* count, uint32_t rows) {
+void EncoderLaunches<T>::attend(const Rows& rows) {
   kernels::cuda::Attention<T> call;
   call.q = at_.activations.qkv;
   call.k = at_.activations.qkv + at_.base.hidden;
   call.v = at_.activations.qkv + 2 * size_t{at_.base.hidden};
   call.q_stride = call.kv_stride = 3 * at_.base.hidden;
-  call.out = at_.activations.context;
+  call.out = context_;
   call.out_stride = at_.base.hidden;
   call.heads = at_.base.heads;
   call.head_size = at_.base.head_size;
   call.scale = 1.0F / std::sqrt(static_cast<float>(at_.base.head_size));
-  call.tiles = tiles;
-  call.tile_count = count;
-  call.most_tiles = most_tiles(rows, extents_.queries, kernels::cuda::kQueryRows);
+  call.tiles = at_.device.attention_tiles[rows.stage];
+  call.tile_count = at_.device.attention_count + rows.stage;
+  call.most_tiles = most_tiles(rows.count, extents_.queries, kernels::cuda::kQueryRows);
   kernels::cuda::attention(queue_.stream(), call);
 }
 
-/// hidden: the sublayer's input, becomes its result.
 template <class T>
-Status EncoderLaunches<T>::close_sublayer(uint32_t layer, engine::SublayerIndex sublayer, const T* dense, T* hidden, const Rows& rows) {
+void EncoderLaunches<T>::change_rows(const Rows& rows) {
+  kernels::cuda::gather_rows(queue_.stream(), hidden_, at_.device.source_rows[rows.stage], rows.count, at_.base.hidden, context_);
+  std::swap(hidden_, context_);
+}
+
+/// The sublayer's input in `hidden_` becomes its result.
+template <class T>
+Status EncoderLaunches<T>::close_sublayer(uint32_t layer, engine::SublayerIndex sublayer, const Rows& rows) {
+  const T* const dense = at_.activations.dense;
+  T* const hidden = hidden_;
   const engine::LinearIndex last = sublayer == engine::kAttentionSublayer ? kAttentionOutput : kDown;
   const float* bias = at_.tables.layer[layer].bias[last];
   const TaskNorm& norm = at_.tables.layer[layer].norm[sublayer];
@@ -168,7 +177,7 @@ Status EncoderLaunches<T>::close_sublayer(uint32_t layer, engine::SublayerIndex 
   const uint32_t width = at_.base.hidden;
   const float epsilon = at_.base.norm_epsilon;
   kernels::cuda::residual_norm(queue_.stream(), kernels::cuda::ResidualNorm<T>{dense, hidden, rows.count, width, epsilon, bias, norm,
-                                                                               rows.tables->slots, linears, norms, bottlenecks});
+                                                                               tables(rows).slots, linears, norms, bottlenecks});
   if (!at_.presence.bottleneck(layer, sublayer)) return {};
   PETS_RETURN_IF_ERROR(fork());
   each_launch(
@@ -191,9 +200,9 @@ void EncoderLaunches<T>::embed(const Rows& rows) {
   embedding.token_type = at_.tables.token_type;
   embedding.norm = at_.tables.embeddings_norm;
   embedding.epsilon = at_.base.norm_epsilon;
-  embedding.slots = rows.tables->slots;
+  embedding.slots = tables(rows).slots;
   embedding.tasks = at_.tasks.embeddings();
-  embedding.hidden = at_.activations.hidden;
+  embedding.hidden = hidden_;
   kernels::cuda::embedding_norm(queue_.stream(), embedding);
 }
 
@@ -201,31 +210,33 @@ template <class T>
 Status EncoderLaunches<T>::queue() {
   const Activations<T>& activations = at_.activations;
   const uint32_t width = at_.base.hidden;
-  Rows rows{extents_.rows, &at_.device.all, false};
-  T* hidden = activations.hidden;
+  Rows rows{extents_.rows, kFirstStage};
   embed(rows);
   for (uint32_t layer = 0; layer < at_.base.layers; ++layer) {
     const ProfilerRange range("pets: layer");
+    if (extents_.forked_rows != 0 && layer == extents_.fork_layer) {
+      rows = {extents_.forked_rows, kForkedStage};
+      change_rows(rows);
+    }
     PETS_RETURN_IF_ERROR(projections(layer, rows));
-    T* attended = activations.context;
+    const T* attended = context_;
     if (layer + 1 == at_.base.layers && extents_.read_rows != 0) {
-      attend(at_.device.read_attention_tiles, at_.device.attention_count + 1, extents_.read_rows);
-      // From here on only the rows that heads read. Nothing reads qkv and context after this attention.
-      rows = {extents_.read_rows, &at_.device.read, true};
-      kernels::cuda::gather_rows(queue_.stream(), activations.context, at_.device.read_rows, rows.count, width, activations.qkv);
+      rows = {extents_.read_rows, kReadStage};
+      attend(rows);
+      // From here on only the rows that heads read. Nothing reads qkv after this attention.
+      kernels::cuda::gather_rows(queue_.stream(), context_, at_.device.source_rows[kReadStage], rows.count, width, activations.qkv);
       attended = activations.qkv;
-      kernels::cuda::gather_rows(queue_.stream(), activations.hidden, at_.device.read_rows, rows.count, width, activations.context);
-      hidden = result();
+      change_rows(rows);
     } else {
-      attend(at_.device.attention_tiles, at_.device.attention_count, rows.count);
+      attend(rows);
     }
     PETS_RETURN_IF_ERROR(linear({layer, kAttentionOutput, attended, activations.dense, width}, rows));
-    PETS_RETURN_IF_ERROR(close_sublayer(layer, engine::kAttentionSublayer, activations.dense, hidden, rows));
-    const Linear up{layer, kUp, hidden, activations.intermediate, padded(at_.base.intermediate)};
+    PETS_RETURN_IF_ERROR(close_sublayer(layer, engine::kAttentionSublayer, rows));
+    const Linear up{layer, kUp, hidden_, activations.intermediate, padded(at_.base.intermediate)};
     PETS_RETURN_IF_ERROR(linear(up, rows));
     bias_activation(up, rows, at_.base.activation);
     PETS_RETURN_IF_ERROR(linear({layer, kDown, activations.intermediate, activations.dense, width}, rows));
-    PETS_RETURN_IF_ERROR(close_sublayer(layer, engine::kFfnSublayer, activations.dense, hidden, rows));
+    PETS_RETURN_IF_ERROR(close_sublayer(layer, engine::kFfnSublayer, rows));
     PETS_RETURN_IF_ERROR(queue_.launched());
   }
   return {};

@@ -30,9 +30,20 @@ struct Activations {
 /// All that the launches of a batch depend on; whatever else changes from batch to batch lies in device memory. So batches of equal extents
 /// have the same launches, and one captured graph serves them.
 struct LaunchExtents {
-  uint32_t rows = 0;       ///< of all layers
-  uint32_t read_rows = 0;  ///< after the last attention; 0: all
-  uint32_t queries = 0;    ///< at most so many sequences
+  uint32_t rows = 0;         ///< of the first stage
+  uint32_t fork_layer = 0;   ///< where the forked stage begins
+  uint32_t forked_rows = 0;  ///< 0: nothing forks
+  uint32_t read_rows = 0;    ///< of the read stage; 0: all rows go on
+  uint32_t queries = 0;      ///< at most so many sequences
+
+  /// Of the last layer's keys.
+  uint32_t last_rows() const { return forked_rows != 0 ? forked_rows : rows; }
+  uint32_t head_rows() const { return read_rows != 0 ? read_rows : last_rows(); }
+  /// Rows times layers.
+  uint64_t layer_rows(uint32_t layers) const {
+    return uint64_t{rows} * (forked_rows != 0 ? fork_layer : layers) +
+           uint64_t{forked_rows} * (layers - fork_layer) * (forked_rows != 0 ? 1 : 0);
+  }
   HeadBounds heads;
   bool operator==(const LaunchExtents&) const = default;
 };
@@ -53,12 +64,13 @@ struct EncoderSite {
 template <class T>
 class EncoderLaunches {
  public:
-  EncoderLaunches(const EncoderSite<T>& site, const LaunchExtents& extents, Queue& queue) : at_(site), extents_(extents), queue_(queue) {}
+  EncoderLaunches(const EncoderSite<T>& site, const LaunchExtents& extents, Queue& queue)
+      : at_(site), extents_(extents), queue_(queue), hidden_(site.activations.hidden), context_(site.activations.context) {}
 
   /// Embeddings and all layers.
   Status queue();
   /// Where the result will be: the last hidden state of the rows that heads read.
-  T* result() const { return extents_.read_rows != 0 ? at_.activations.context : at_.activations.hidden; }
+  const T* result() const { return hidden_; }
 
  private:
   /// One linear of the layers: x is [rows][in], y [rows][y_stride].
@@ -72,17 +84,20 @@ class EncoderLaunches {
   /// The rows that a layer works on.
   struct Rows {
     uint32_t count = 0;
-    const RowTables* tables = nullptr;
-    bool read = false;
+    Stage stage = kFirstStage;
   };
+  const RowTables& tables(const Rows& rows) const { return at_.device.rows[rows.stage]; }
 
   void embed(const Rows& rows);
   Status projections(uint32_t layer, const Rows& rows);
   Status linear(const Linear& site, const Rows& rows);
   Status operators(const Linear& site, const T* x, const Rows& rows);
-  void attend(const AttentionTile* tiles, const uint32_t* count, uint32_t rows);
+  /// Of the stage's queries, to `context_`, where keys have their rows.
+  void attend(const Rows& rows);
+  /// The residual stream's rows as the stage has them.
+  void change_rows(const Rows& rows);
   void bias_activation(const Linear& site, const Rows& rows, kernels::Activation activation);
-  Status close_sublayer(uint32_t layer, engine::SublayerIndex sublayer, const T* dense, T* hidden, const Rows& rows);
+  Status close_sublayer(uint32_t layer, engine::SublayerIndex sublayer, const Rows& rows);
   LinearShape shape(const Linear& site) const;
   /// Calls launch(stream, tiles) once for all tasks, or for every task that `has` the operator.
   template <class Has, class Launch>
@@ -93,6 +108,7 @@ class EncoderLaunches {
   const EncoderSite<T>& at_;
   const LaunchExtents& extents_;
   Queue& queue_;
+  T *hidden_, *context_;  // change places where rows change
 };
 
 }  // namespace pets::cuda

@@ -26,7 +26,7 @@ class StreamSchedule {
 
   uint32_t streams() const { return static_cast<uint32_t>(load_.size()); }
   const Task& task(uint16_t slot) const { return tasks_[slot]; }
-  const RowTables& rows(bool read) const { return read ? host_->read : host_->all; }
+  const RowTables& rows(Stage stage) const { return host_->rows[stage]; }
 
  private:
   struct Work {

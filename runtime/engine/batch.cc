@@ -48,14 +48,6 @@ uint32_t PackedBatch::added_rows(const Sequence& sequence) const {
   return shares ? 0 : sequence.rows;
 }
 
-uint32_t PackedBatch::leader_without_forks(const Sequence& sequence) const {
-  if (!never_forks(sequence)) return Sequence::kItself;
-  for (uint32_t i = sequence_count_; i-- > 0 && sequences_[i].token_begin == sequence.token_begin;) {
-    if (never_forks(sequences_[i]) && sequences_[i].rows == sequence.rows) return sequences_[i].leader;
-  }
-  return Sequence::kItself;
-}
-
 void PackedBatch::append(Sequence sequence) {
   rows_ += added_rows(sequence);
   answer_tokens_ += answer_tokens(sequence);

@@ -70,9 +70,6 @@ class PackedBatch {
   void clear();
   /// Whether no layer has more than `tokens` rows, and heads do not answer for more tokens, when `sequence` is appended.
   bool fits(const Sequence& sequence, uint32_t tokens) const;
-  /// For an engine that cannot fork: the leader of the sequences before that have the tokens and rows of `sequence`, which follows another
-  /// one, and never fork, where its own never does; else kItself.
-  uint32_t leader_without_forks(const Sequence& sequence) const;
   /// Appends a sequence in input order, its rows, tokens and leader known; the caller has made sure that it fits.
   void append(Sequence sequence);
   /// The first place of the token buffer that no sequence uses.
@@ -82,6 +79,8 @@ class PackedBatch {
   void group();
   /// Whether some sequence forks where `layer` begins: its task changes this layer and it shares rows.
   bool forks_at(uint32_t layer) const { return layer == next_fork_; }
+  /// The next such layer; kNoLayer where there is none.
+  uint32_t next_fork() const { return next_fork_; }
   /// Gives those sequences rows of their own. Rows move: every owner's first one was at its source_row. Layers come in ascending order.
   void fork();
   /// Keeps of every sequence only the rows that its head reads (or another one that shares them), from the last layer's queries on: the

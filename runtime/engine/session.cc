@@ -142,7 +142,6 @@ size_t Session::Impl::fill_batch(engine::BatchSource& source, size_t first, size
     Sequence sequence;
     sequence.query = static_cast<uint32_t>(taken);
     Status status = source.read(first + taken, memory.batch.token_end(), sequence);
-    if (device != nullptr && sequence.leader != Sequence::kItself) sequence.leader = memory.batch.leader_without_forks(sequence);
     if (status.is_ok() && sequence.rows > capacity.tokens) {
       status = Status::error(ErrorCode::kResourceExhausted, "the query has %u tokens, a batch of this session holds %u (max_batch_tokens)",
                              sequence.rows, capacity.tokens);

@@ -34,13 +34,27 @@ EncoderCapacity plan_capacity(const BaseWeights& base, const TaskLimits& tasks, 
   return capacity;
 }
 
+namespace {
+
+/// What a task that is added later may take on a device: adapters of 64 after both sublayers, the largest of the usual PETs, and a head
+/// with a hidden layer, in floats; half as much again for biases, norms and the beginnings of arrays.
+uint64_t later_task_bytes(const BaseWeights& base) {
+  constexpr uint64_t kBottleneck = 64;
+  const uint64_t adapters = uint64_t{base.layers} * kSublayers * 2 * kBottleneck * base.hidden;
+  const uint64_t head = uint64_t{base.hidden} * base.hidden;
+  return (adapters + head) * sizeof(float) * 3 / 2;
+}
+
+}  // namespace
+
 void plan_device_capacity(const BaseWeights& base, const DeviceTasks& tasks, const SessionOptions& options, EncoderCapacity& capacity) {
   constexpr uint64_t kLaterTasks = 16;
   capacity.device = true;
   capacity.device_head_inner = std::max(base.hidden, tasks.head_inner);
   capacity.device_tasks = static_cast<uint32_t>(std::min<uint64_t>(tasks.count + kLaterTasks, UINT16_MAX));
-  capacity.device_task_bytes = options.device_task_bytes != 0 ? options.device_task_bytes : tasks.bytes;
-  capacity.largest_device_task = tasks.largest;
+  const uint64_t later = later_task_bytes(base);
+  capacity.device_task_bytes = options.device_task_bytes != 0 ? options.device_task_bytes : tasks.bytes + later;
+  capacity.largest_device_task = std::max(tasks.largest, later);
   capacity.operator_streams = options.operator_streams;
   capacity.device_graphs = options.device_graphs && options.operator_streams == 0;
 }

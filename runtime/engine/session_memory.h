@@ -47,7 +47,7 @@ struct DeviceTasks {
     head_inner = std::max(head_inner, task.head.inner_width());
   }
 };
-/// Completes a capacity for a device, with room for some tasks that are added later.
+/// Completes a capacity for a device, with slots for some tasks that are added later and room for the values of one.
 void plan_device_capacity(const BaseWeights& base, const DeviceTasks& tasks, const SessionOptions& options, EncoderCapacity& capacity);
 
 /// Options checked; the number of workers that a session with them has.

@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -245,6 +246,76 @@ TEST(CudaTasks, LeaveAndComeBackWithinTheirBytes) {
   EXPECT_GT(failed, 0U);
   EXPECT_GT(answered, 0U);
   EXPECT_EQ(failed + answered, queries.size());
+}
+
+TEST(CudaTasks, OnOneTextPartWhereTheFirstOfThemChangesSomething) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Mix mix(seed);
+  constexpr testing_util::ModelShape kDeep{64, 4, 2, 100, 211, 96, 2};
+  mix.base = testing_util::random_base(kDeep, seed);
+  mix.tasks.clear();
+  constexpr uint32_t kTasks = 8, kTokens = 20;
+  // Heads alone, tasks that change the last layer, and tasks that change the last two.
+  for (uint32_t i = 0; i < kTasks; ++i) {
+    testing_util::PetOptions options;
+    options.first_layer = i % 4 < 2 ? 3 : 2;
+    const auto kind = i % 2 == 0 ? testing_util::PetKind::kLoraAll : testing_util::PetKind::kHoulsby;
+    mix.tasks.push_back(testing_util::random_task(mix.base, kind, static_cast<converter::HeadType>(i % 6 + 1), "task " + std::to_string(i),
+                                                  mix.random(), options));
+    if (i < 2) mix.tasks.back().operators.clear();
+  }
+  const testing_util::TemporaryFile file("cuda_forks.pets");
+  testing_util::write_random_bundle(file.path(), mix.base, mix.tasks);
+  const auto cuda = session_of(file.path(), Backend::kCuda), cpu = session_of(file.path(), Backend::kCpu);
+  ASSERT_TRUE(cuda != nullptr && cpu != nullptr);
+  const std::vector<int32_t> ids = [&] {
+    std::vector<int32_t> made(kTokens);
+    for (int32_t& id : made) id = static_cast<int32_t>(mix.random() % kDeep.vocabulary);
+    return made;
+  }();
+  const auto on_one_text = [&](uint32_t first, uint32_t count) {
+    std::vector<Query> queries(count);
+    for (uint32_t i = 0; i < count; ++i) {
+      queries[i].task = mix.tasks[first + i].name;
+      queries[i].ids = ids;
+      queries[i].has_ids = true;
+    }
+    return queries;
+  };
+  uint64_t rows = 0;
+  const auto rows_of = [&](const std::vector<Query>& queries) {
+    for (int time = 0; time < 3; ++time) {  // launches, captured, replayed
+      EXPECT_LE(largest_error(queries, run_all(*cuda, queries), run_all(*cpu, queries)), 2e-5);
+    }
+    const uint64_t before = std::exchange(rows, cuda->device_counters().layer_rows);
+    EXPECT_EQ((rows - before) % 3, 0U);
+    return (rows - before) / 3;
+  };
+  EXPECT_EQ(rows_of(on_one_text(0, 1)), 4 * kTokens);
+  EXPECT_EQ(rows_of(on_one_text(0, 2)), 4 * kTokens) << "two heads";
+  EXPECT_EQ(rows_of(on_one_text(4, 2)), (3 + 2) * kTokens) << "two tasks in the last layer";
+  // Two layers once; then two heads on one text's rows, and six tasks on their own.
+  EXPECT_EQ(rows_of(on_one_text(0, kTasks)), (2 + 2 * 7) * kTokens);
+}
+
+TEST(CudaTasks, AddedLaterAreServedByASessionThatWasMadeBefore) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Mix mix(seed);
+  const testing_util::TemporaryFile file("cuda_base_only.pets"), delta("cuda_later.pets");
+  testing_util::write_random_bundle(file.path(), mix.base, {});
+  testing_util::write_random_delta(delta.path(), mix.base, mix.tasks);
+  ModelOptions model_options;
+  model_options.backend = Backend::kCuda;
+  auto model = Model::load(file.c_str(), model_options), cpu = Model::load(file.c_str());
+  ASSERT_TRUE(model && cpu);
+  auto session = Session::create(*model), cpu_session = Session::create(*cpu);
+  ASSERT_TRUE(session && cpu_session) << session.status().c_str();
+  ASSERT_TRUE((*model)->add_tasks(delta.c_str()));
+  ASSERT_TRUE((*cpu)->add_tasks(delta.c_str()));
+  const auto queries = mix.queries(2 * mix.tasks.size(), 8);
+  EXPECT_LE(largest_error(queries, run_all(**session, queries), run_all(**cpu_session, queries)), 1e-5);
 }
 
 TEST(CudaTasks, WhatTheDeviceCannotTakeIsItsOwnTasksErrorAlone) {

@@ -24,9 +24,9 @@ class Session {
   /// callback is called once for every query, on this thread, in input order unless SessionOptions::any_order; `index` is the query's
   /// position. A query that cannot be answered (unknown task, invalid UTF-8, ids beyond the vocabulary, longer than max_batch_tokens) gets
   /// an answer whose status says why, the others go on. Neighbours that view the very same memory as their text (or ids) share the
-  /// tokenizer's work; tasks that change the head alone share the whole encoder, and on the CPU all share every layer below the first one
-  /// that their tasks change. Shared rows count once in max_batch_tokens; a query's answer is the same bits as alone. Does not allocate,
-  /// throw or block on other sessions. The callback must not throw.
+  /// tokenizer's work and every layer below the first one that their tasks change (on a GPU below the first one that any of them changes);
+  /// tasks that change the head alone share the whole encoder. Shared rows count once in max_batch_tokens; a query's answer is the same
+  /// bits as alone. Does not allocate, throw or block on other sessions. The callback must not throw.
   Status run(std::span<const Query> queries, AnswerFn on_answer, void* context) noexcept;
 
   /// The same with any callable `void(size_t index, const Answer&)`.

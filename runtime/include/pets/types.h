@@ -84,8 +84,8 @@ struct SessionOptions {
   /// batches: faster where a run is many batches of shuffled tasks. Neighbours that share work (Session::run) stay together. Costs 64 KiB.
   /// A query's answer is the same bits.
   bool any_order = false;
-  /// Backend::kCuda: bytes of device memory for the values of tasks; 0: of all tasks at hand. Tasks beyond it are brought in when they are
-  /// needed, the least recently used leave; a batch whose tasks do not fit together is split.
+  /// Backend::kCuda: bytes of device memory for the values of tasks; 0: of all tasks at hand and a usual one that is added later. Tasks
+  /// beyond it are brought in when they are needed, the least recently used leave; a batch whose tasks do not fit together is split.
   uint64_t device_task_bytes = 0;
   /// Backend::kCuda: launches of batches that come again, by their number of rows, are captured as CUDA graphs and replayed, whatever their
   /// tasks. Rows are rounded up for it, by an eighth at most.
@@ -115,6 +115,7 @@ struct DeviceCounters {
   uint64_t captures = 0;     ///< graphs made
   uint64_t replays = 0;      ///< batches that were a graph's
   uint64_t task_copies = 0;  ///< tasks brought to the device
+  uint64_t layer_rows = 0;   ///< rows of batches, added up over their layers: what queries on one text share counts once
   double host_seconds = 0;   ///< of the calling thread until all work of a batch was queued, summed over batches
 };
 

@@ -28,6 +28,7 @@ CudaEncoder<T>::CudaEncoder(const engine::BaseWeights& base, const BaseTables<T>
       tables_(tables),
       capacity_(capacity),
       tables_bytes_(tables_bytes(capacity)),
+      residents_(capacity.device_tasks),
       slots_(capacity.queries),
       families_(capacity.queries),
       sources_(capacity.queries),
@@ -108,16 +109,22 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
       families_[s] = families_[s - 1];
       continue;
     }
-    PETS_RETURN_IF_ERROR(heads_.check(*sequences[s].task));
-    PETS_ASSIGN_OR_RETURN(slots_[s], tasks_.bring(*sequences[s].task, *queue_));
-    families_[s] = tile_families(sequences[s].task->weights, base_.layers);
-    if (presence_.include(sequences[s].task->weights)) graphs_.clear();
+    const engine::Task& task = *sequences[s].task;
+    PETS_RETURN_IF_ERROR(heads_.check(task));
+    PETS_ASSIGN_OR_RETURN(slots_[s], tasks_.bring(task, *queue_));
+    Resident& resident = residents_[slots_[s]];
+    if (resident.task != task.id) {
+      resident = {task.id, tile_families(task.weights, base_.layers)};
+      if (capacity_.device_graphs && presence_.include(task.weights)) graphs_.clear();
+    }
+    if (!capacity_.device_graphs) presence_.include(task.weights);
+    families_[s] = resident.families;
   }
   return {};
 }
 
-/// Tasks on one text part at one layer, the first that one of them changes, not each at its own: a stage of tables and not one a layer. Where
-/// all of them begin at the same layer, as is usual, nothing is lost.
+/// Tasks on one text part at one layer, the first that one of them changes, not each at its own: a stage of tables and not one a layer.
+/// Where all of them begin at the same layer, as is usual, nothing is lost.
 template <class T>
 LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) {
   const auto fill = [&](Stage stage) { fill_stage(stage, batch, slots_.data(), families_.data(), sources_.data(), host_); };

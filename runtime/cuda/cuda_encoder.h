@@ -58,6 +58,12 @@ class CudaEncoder final : public engine::DeviceEncoder {
   size_t tables_bytes_ = 0;
   float* host_logits_ = nullptr;
   TaskStore<T> tasks_;
+  /// What a batch asks of a task again and again, by slot.
+  struct Resident {
+    uint64_t task = 0;  ///< Task::id, when it was noted
+    uint32_t families = 0;
+  };
+  std::vector<Resident> residents_;
   std::vector<uint16_t> slots_;     // of the batch's sequences
   std::vector<uint32_t> families_;  // of the batch's sequences
   std::vector<uint32_t> sources_;   // of the batch's sequences: their first rows in the stage before

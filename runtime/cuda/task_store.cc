@@ -1,6 +1,7 @@
 #include "runtime/cuda/task_store.h"
 
 #include <algorithm>
+#include <bit>
 #include <cinttypes>
 #include <new>
 
@@ -47,6 +48,7 @@ Result<TaskStore<T>> TaskStore<T>::create(const engine::BaseWeights& base, const
     store.image_bytes_ = capacity.largest_task;
     PETS_ASSIGN_OR_RETURN(store.staging_, HostMemory::allocate(capacity.largest_task + entries.used()));
     store.slots_.resize(capacity.slots);
+    store.hints_.resize(std::bit_ceil(std::max<size_t>(capacity.slots, 1)));
     store.by_begin_.reserve(capacity.slots);
     return store;
   } catch (const std::bad_alloc&) {
@@ -101,11 +103,19 @@ Status TaskStore<T>::copy(const engine::Task& task, uint16_t slot, Queue& queue)
 }
 
 template <class T>
+size_t TaskStore<T>::find(uint64_t task) noexcept {
+  uint16_t& hint = hints_[task & (hints_.size() - 1)];
+  if (hint < slots_.size() && slots_[hint].task == task) return hint;
+  const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& slot) { return slot.task == task; });
+  if (found != slots_.end()) hint = static_cast<uint16_t>(found - slots_.begin());
+  return static_cast<size_t>(found - slots_.begin());
+}
+
+template <class T>
 Result<uint16_t> TaskStore<T>::bring(const engine::Task& task, Queue& queue) noexcept {
-  const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& slot) { return slot.task == task.id; });
-  if (found != slots_.end()) {
-    found->batch = batch_;
-    return static_cast<uint16_t>(found - slots_.begin());
+  if (const size_t found = find(task.id); found != slots_.size()) {
+    slots_[found].batch = batch_;
+    return static_cast<uint16_t>(found);
   }
   const size_t size = task_image_bytes<T>(*base_, task.weights);
   if (size > image_bytes_) {

@@ -56,6 +56,8 @@ class TaskStore {
     size_t begin = 0, size = 0;  ///< of its values
   };
 
+  /// The slot of a task that is on the device; slots_.size() where it is not.
+  size_t find(uint64_t task) noexcept;
   /// Room for `size` bytes; frees slots of tasks that the batch does not use, the least recently used first. Null where there is none.
   bool make_room(size_t size, size_t& begin, uint16_t& slot);
   bool find_gap(size_t size, size_t& begin) const;
@@ -71,6 +73,7 @@ class TaskStore {
   TaskEmbeddings* embeddings_ = nullptr;
   TaskHead* heads_ = nullptr;
   std::vector<Slot> slots_;
+  std::vector<uint16_t> hints_;     // by Task::id, modulo a power of two: where the task was last; ids ascend, so they rarely collide
   std::vector<uint16_t> by_begin_;  // slots in use, ordered by where their values lie
   uint64_t batch_ = 0, copies_ = 0;
 };

@@ -61,7 +61,7 @@ void EncoderLaunches<T>::each_launch(const Rows& rows, TileFamily family, const 
 /// The deltas of the tasks' operators, after the shared product.
 template <class T>
 Status EncoderLaunches<T>::operators(const Linear& site, const T* x, const Rows& rows) {
-  const auto [in, out] = shape(site);
+  const LinearShape size = shape(site);
   const OperatorPresence::Linear& present = at_.presence.linear(site.layer, site.index);
   if (!present.mask && !present.low_rank && !present.sparse) return {};
   const auto linears = at_.tasks.linears(site.layer, site.index);
@@ -78,20 +78,20 @@ Status EncoderLaunches<T>::operators(const Linear& site, const T* x, const Rows&
     each_launch(rows, kMaskTiles, having([](const LinearOperators& own) { return own.mask != nullptr; }),
                 [&](Stream stream, const RowTiles& tiles) {
                   const T* const weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
-                  kernels::cuda::mask(stream, kernels::cuda::Mask<T>{x, weight, site.y, in, out, site.y_stride, tiles, linears});
+                  kernels::cuda::mask(stream, kernels::cuda::Mask<T>{x, weight, site.y, size.in, size.out, site.y_stride, tiles, linears});
                 });
   }
   if (present.low_rank) {
-    each_launch(rows, kLowRankTiles, having([](const LinearOperators& own) { return own.rank != 0; }),
-                [&](Stream stream, const RowTiles& tiles) {
-                  kernels::cuda::low_rank(
-                      stream, kernels::cuda::LowRank<T>{x, site.y, in, out, site.y_stride, tiles, linears, at_.presence.most_rank()});
-                });
+    each_launch(
+        rows, kLowRankTiles, having([](const LinearOperators& own) { return own.rank != 0; }), [&](Stream stream, const RowTiles& tiles) {
+          kernels::cuda::low_rank(
+              stream, kernels::cuda::LowRank<T>{x, site.y, size.in, size.out, site.y_stride, tiles, linears, at_.presence.most_rank()});
+        });
   }
   if (present.sparse) {
     each_launch(rows, kSparseTiles, having([](const LinearOperators& own) { return own.sparse_column_start != nullptr; }),
                 [&](Stream stream, const RowTiles& tiles) {
-                  kernels::cuda::sparse(stream, kernels::cuda::Sparse<T>{x, site.y, in, out, site.y_stride, tiles, linears});
+                  kernels::cuda::sparse(stream, kernels::cuda::Sparse<T>{x, site.y, size.in, size.out, site.y_stride, tiles, linears});
                 });
   }
   return join();

@@ -196,7 +196,7 @@ Status CudaEncoder<T>::queue_batch(const LaunchExtents& extents) {
     PETS_RETURN_IF_ERROR(queue_->begin_capture());
     const Status captured = queue_work(extents);
     Result<std::unique_ptr<Graph>> graph = queue_->end_capture();
-    PETS_RETURN_IF_ERROR(captured);
+    if (!captured) return captured;
     PETS_ASSIGN_OR_RETURN(entry.graph, std::move(graph));
     ++counters_.captures;
   }

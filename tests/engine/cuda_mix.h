@@ -19,6 +19,12 @@
 
 namespace pets::cuda_mix {
 
+#ifdef PETS_SLOW_BUILD  // instrumented: fewer of a kind
+inline constexpr bool kSlow = true;
+#else
+inline constexpr bool kSlow = false;
+#endif
+
 inline constexpr testing_util::ModelShape kShape{64, 2, 2, 100, 211, 96, 2};  // an intermediate size that tiles do not take
 
 /// Tasks of every kind, and queries of uneven lengths that mix them.

@@ -78,7 +78,8 @@ class EmulatedQueue final : public Queue {
   }
   Result<std::unique_ptr<Graph>> end_capture() noexcept override {
     capturing_ = false;
-    return std::unique_ptr<Graph>(new EmulatedGraph(std::exchange(captured_, {})));
+    std::unique_ptr<Graph> graph = std::make_unique<EmulatedGraph>(std::exchange(captured_, {}));
+    return graph;
   }
   Status replay(const Graph& graph) noexcept override {
     PETS_RETURN_IF_ERROR(operate());

@@ -53,7 +53,7 @@ class DeviceMemory {
  private:
   std::byte* data_ = nullptr;
   size_t size_ = 0;
-  uint32_t life_ = 0;  // of the device, in which this was allocated
+  [[maybe_unused]] uint32_t life_ = 0;  // of the device, in which this was allocated
 };
 
 /// Page-locked host memory, which copies can be queued from and to. Movable.
@@ -71,7 +71,7 @@ class HostMemory {
  private:
   std::byte* data_ = nullptr;
   size_t size_ = 0;
-  uint32_t life_ = 0;  // of the device, in which this was allocated
+  [[maybe_unused]] uint32_t life_ = 0;  // of the device, in which this was allocated
 };
 
 /// y = x w^T: x [rows][in], w [out][in] (PyTorch's orientation of a linear), y [rows][out_stride]; sums in float.

@@ -57,7 +57,6 @@ TEST_F(CudaLaunches, AGraphServesAnyMixOfTasksThatWereThere) {
   const auto graphs = session(), launches = session(plain());
   ASSERT_TRUE(graphs != nullptr && launches != nullptr);
   // One query of every task, so that all of them have been there; then mixes of so many rows and read rows.
-  SessionOptions one;
   const size_t count = mix_.tasks.size();
   for (int batch = 0; batch < 6; ++batch) {
     auto queries = mix_.queries(count, 1);

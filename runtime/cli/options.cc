@@ -93,6 +93,9 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
   app.add_flag("--self-check", options.self_check, "run the goldens that each task carries; without --input nothing is read");
   try {
     app.parse(argc, argv);
+    if (options.backend != "cuda" && options.weight_memory != "auto") {
+      throw CLI::ValidationError("--weight-memory", "expected with --backend cuda, found --backend " + options.backend);
+    }
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error) == 0 ? 0 : kExitUsage;
     if (std::cout.flush()) return status;

@@ -346,6 +346,7 @@ class Program(unittest.TestCase):
             [self.bundle, "--threads", "1025"],
             [self.bundle, "--max-batch-tokens", "4194305"],
             [self.bundle, "--memory-limit", "1X"],
+            [self.bundle, "--weight-memory", "copy"],  # of the device that --backend cpu has not
         ):
             self.assertEqual(self.run_program(*arguments).returncode, 2, arguments)
         for option in ("--help", "--version"):

@@ -2,7 +2,6 @@
 // beside the grouped launches of this engine, one for all tasks.
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -36,14 +35,8 @@ int run_paper_streams(const PaperStreamsOptions& given) {
   return paper::reported("paper-streams", [&] {
     paper::check(backend_works(Backend::kCuda));
     const paper::Loaded loaded(options, options.tasks);
-    const uint32_t vocabulary = paper::shape_of(options.shape).vocabulary;
-    std::mt19937_64 random(options.seed);
     paper::Asked mixed, base;
-    for (uint32_t i = 0; i < options.queries; ++i) {
-      auto ids = paper::random_ids(options.length, vocabulary, random);
-      mixed.add(paper::task_name(options.kind, static_cast<uint32_t>(random() % options.tasks)), ids);
-      base.add("base", std::move(ids));
-    }
+    paper::ask_random_tasks(options, options.queries, options.length, mixed, base);
     std::vector<StreamWay> measured = stream_ways();
     for (StreamWay& way : measured) {
       SessionOptions session_options;

@@ -3,7 +3,6 @@
 // same rows without PET operators go with threads: the difference is all that a schedule of PET operators could win.
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <set>
 
 #include "benchmarks/paper/workload.h"
@@ -15,14 +14,8 @@ namespace pets::benchmarks {
 int run_paper_threads(const PaperThreadsOptions& options) {
   return paper::reported("paper-threads", [&] {
     const paper::Loaded loaded(options, options.tasks);
-    const uint32_t vocabulary = paper::shape_of(options.shape).vocabulary;
-    std::mt19937_64 random(options.seed);
     paper::Asked mixed, base;
-    for (uint32_t i = 0; i < options.queries; ++i) {
-      auto ids = paper::random_ids(options.length, vocabulary, random);
-      mixed.add(paper::task_name(options.kind, static_cast<uint32_t>(random() % options.tasks)), ids);
-      base.add("base", std::move(ids));
-    }
+    paper::ask_random_tasks(options, options.queries, options.length, mixed, base);
     struct Point {
       uint32_t threads = 0;
       std::unique_ptr<Session> session;

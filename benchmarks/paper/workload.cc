@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 namespace pets::benchmarks {
 namespace paper {
@@ -102,6 +103,16 @@ size_t Asked::tokens() const {
   size_t sum = 0;
   for (const auto& query : ids_) sum += query.size();
   return sum;
+}
+
+void ask_random_tasks(const PaperOptions& options, uint32_t queries, uint32_t length, Asked& mixed, Asked& base) {
+  const uint32_t vocabulary = shape_of(options.shape).vocabulary;
+  std::mt19937_64 random(options.seed);
+  for (uint32_t i = 0; i < queries; ++i) {
+    auto ids = random_ids(length, vocabulary, random);
+    mixed.add(task_name(options.kind, static_cast<uint32_t>(random() % options.tasks)), ids);
+    base.add("base", std::move(ids));
+  }
 }
 
 double seconds_of(Session& session, std::span<const Query> queries) {

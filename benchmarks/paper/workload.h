@@ -85,6 +85,9 @@ std::vector<int32_t> random_ids(uint32_t length, uint32_t vocabulary, Random& ra
   return ids;
 }
 
+/// `queries` random texts of `length` tokens, each asked of a random task in `mixed` and of the base alone in `base`.
+void ask_random_tasks(const PaperOptions& options, uint32_t queries, uint32_t length, Asked& mixed, Asked& base);
+
 using Clock = std::chrono::steady_clock;
 inline double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 

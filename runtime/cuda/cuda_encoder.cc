@@ -128,21 +128,23 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
 template <class T>
 LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads) {
   const auto fill = [&](Stage stage) { fill_stage(stage, batch, slots_.data(), families_.data(), sources_.data(), host_); };
+  const auto note_sources = [&] {
+    for (size_t s = 0; s < batch.sequences().size(); ++s) sources_[s] = batch.sequences()[s].first_row;
+  };
   LaunchExtents extents;
   extents.rows = batch.rows();
   extents.queries = static_cast<uint32_t>(batch.sequences().size());
   fill_tokens(batch, tokens, host_);
   fill(kFirstStage);
   if (const uint32_t layer = batch.next_fork(); layer != engine::TaskWeights::kNoLayer) {
-    const auto sequences = batch.sequences();
-    for (size_t s = 0; s < sequences.size(); ++s) sources_[s] = sequences[s].first_row;
+    note_sources();
     while (batch.next_fork() != engine::TaskWeights::kNoLayer) batch.fork();
     extents.fork_layer = layer;
     extents.forked_rows = batch.rows();
     fill(kForkedStage);
   }
   if (streams_) streams_->plan(batch, slots_.data(), host_);
-  for (size_t s = 0; s < batch.sequences().size(); ++s) sources_[s] = batch.sequences()[s].first_row;
+  note_sources();
   if (batch.keep_read_rows([](uint32_t, uint32_t) {})) {
     extents.read_rows = batch.rows();
     fill(kReadStage);

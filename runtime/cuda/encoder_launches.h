@@ -41,8 +41,8 @@ struct LaunchExtents {
   uint32_t head_rows() const { return read_rows != 0 ? read_rows : last_rows(); }
   /// Rows times layers.
   uint64_t layer_rows(uint32_t layers) const {
-    return uint64_t{rows} * (forked_rows != 0 ? fork_layer : layers) +
-           uint64_t{forked_rows} * (layers - fork_layer) * (forked_rows != 0 ? 1 : 0);
+    const uint32_t unforked = forked_rows != 0 ? fork_layer : layers;
+    return uint64_t{rows} * unforked + uint64_t{forked_rows} * (layers - unforked);
   }
   HeadBounds heads;
   bool operator==(const LaunchExtents&) const = default;

@@ -28,13 +28,19 @@ inline Logits run_all(Session& session, std::span<const Query> queries) {
 }
 
 /// Null, and a failure of the test, where there is none.
-inline std::unique_ptr<Session> session_of(const std::string& path, Backend backend, const SessionOptions& options = {}) {
-  ModelOptions model_options;
-  model_options.backend = backend;
-  auto model = Model::load(path.c_str(), model_options);
+inline std::shared_ptr<Model> model_of(const std::string& path, Backend backend) {
+  ModelOptions options;
+  options.backend = backend;
+  auto model = Model::load(path.c_str(), options);
   EXPECT_TRUE(model) << model.status().c_str();
-  if (!model) return nullptr;
-  auto session = Session::create(*model, options);
+  return model ? *model : nullptr;
+}
+
+/// The same of a session.
+inline std::unique_ptr<Session> session_of(const std::string& path, Backend backend, const SessionOptions& options = {}) {
+  auto model = model_of(path, backend);
+  if (model == nullptr) return nullptr;
+  auto session = Session::create(std::move(model), options);
   EXPECT_TRUE(session) << session.status().c_str();
   return session ? std::move(session).value() : nullptr;
 }

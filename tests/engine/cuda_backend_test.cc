@@ -185,14 +185,12 @@ TEST(CudaServer, AnswersAsASessionDoes) {
   Mix mix(seed);
   const testing_util::TemporaryFile file("cuda_server.pets");
   testing_util::write_random_bundle(file.path(), mix.base, mix.tasks);
-  ModelOptions model_options;
-  model_options.backend = Backend::kCuda;
-  auto model = Model::load(file.c_str(), model_options);
-  ASSERT_TRUE(model) << model.status().c_str();
+  const auto model = model_of(file.path(), Backend::kCuda);
+  ASSERT_NE(model, nullptr);
   const auto queries = mix.queries(2 * mix.tasks.size(), 8);
   Logits expected;
   {
-    auto session = Session::create(*model);
+    auto session = Session::create(model);
     ASSERT_TRUE(session) << session.status().c_str();
     expected = run_all(**session, queries);
   }
@@ -200,7 +198,7 @@ TEST(CudaServer, AnswersAsASessionDoes) {
     ServerOptions options;
     options.strategy = strategy;
     options.fit_seconds = 0;
-    auto server = Server::create(*model, options);
+    auto server = Server::create(model, options);
     ASSERT_TRUE(server) << server.status().c_str();
     std::vector<std::future<OwnedAnswer>> futures;
     for (const Query& query : queries) futures.push_back((*server)->submit(query));
@@ -306,14 +304,12 @@ TEST(CudaTasks, AddedLaterAreServedByASessionThatWasMadeBefore) {
   const testing_util::TemporaryFile file("cuda_base_only.pets"), delta("cuda_later.pets");
   testing_util::write_random_bundle(file.path(), mix.base, {});
   testing_util::write_random_delta(delta.path(), mix.base, mix.tasks);
-  ModelOptions model_options;
-  model_options.backend = Backend::kCuda;
-  auto model = Model::load(file.c_str(), model_options), cpu = Model::load(file.c_str());
-  ASSERT_TRUE(model && cpu);
-  auto session = Session::create(*model), cpu_session = Session::create(*cpu);
+  const auto model = model_of(file.path(), Backend::kCuda), cpu = model_of(file.path(), Backend::kCpu);
+  ASSERT_TRUE(model != nullptr && cpu != nullptr);
+  auto session = Session::create(model), cpu_session = Session::create(cpu);
   ASSERT_TRUE(session && cpu_session) << session.status().c_str();
-  ASSERT_TRUE((*model)->add_tasks(delta.c_str()));
-  ASSERT_TRUE((*cpu)->add_tasks(delta.c_str()));
+  ASSERT_TRUE(model->add_tasks(delta.c_str()));
+  ASSERT_TRUE(cpu->add_tasks(delta.c_str()));
   const auto queries = mix.queries(2 * mix.tasks.size(), 8);
   EXPECT_LE(largest_error(queries, run_all(**session, queries), run_all(**cpu_session, queries)), 1e-5);
 }

@@ -41,13 +41,11 @@ TEST_P(CudaFailure, IsReportedRefusesFurtherWorkAndANewModelServes) {
 }
 
 TEST_P(CudaFailure, IsToldToEveryQueryOfAServer) {
-  ModelOptions model_options;
-  model_options.backend = Backend::kCuda;
-  auto model = Model::load(file_.c_str(), model_options);
-  ASSERT_TRUE(model) << model.status().c_str();
+  const auto model = model_of(file_.path(), Backend::kCuda);
+  ASSERT_NE(model, nullptr);
   ServerOptions options;
   options.fit_seconds = 0;
-  auto server = Server::create(*model, options);
+  auto server = Server::create(model, options);
   ASSERT_TRUE(server) << server.status().c_str();
   const auto queries = mix_.queries(3 * mix_.tasks.size(), 6);
   cuda::emulation::fail_after(GetParam());

@@ -163,13 +163,11 @@ TEST_F(CudaLaunches, TasksOnStreamsAnswerAsGroupedOnes) {
 }
 
 TEST_F(CudaLaunches, MoreStreamsThanThereAreAreRefused) {
-  ModelOptions model_options;
-  model_options.backend = Backend::kCuda;
-  auto model = Model::load(file_.c_str(), model_options);
-  ASSERT_TRUE(model) << model.status().c_str();
+  const auto model = model_of(file_.path(), Backend::kCuda);
+  ASSERT_NE(model, nullptr);
   SessionOptions options;
   options.operator_streams = 33;
-  const auto session = Session::create(*model, options);
+  const auto session = Session::create(model, options);
   ASSERT_FALSE(session);
   EXPECT_EQ(session.status().message(), "operator_streams: expected 0 to 32, found 33");
 }

@@ -27,6 +27,7 @@ struct MixedBatchOptions {
   uint64_t seed = 1;
   std::string backend = "cpu";  ///< cpu, cuda: shares of a peak are the CPU's and left out elsewhere
   uint32_t calls = 0;           ///< rounds in which every variant is also run by one call a task
+  std::string only;             ///< of the rows after the base alone, those whose name has this in it
 };
 
 /// Tokens/s of the base alone, of each PET type, and of a mix of all, on the same packed tokens, beside the measured FMA peak: interleaved

@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   mixed_batch->add_option("--calls", mixed.calls, "rounds of one call a task, for comparison")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
+  mixed_batch->add_option("--only", mixed.only, "rows whose name has this in it, beside the base alone");
   mixed_batch->add_option("--seed", mixed.seed, "of weights and tokens")->capture_default_str();
 
   LoadTimeOptions load;

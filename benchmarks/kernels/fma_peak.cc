@@ -18,7 +18,10 @@ namespace {
 
 // Enough chains for latency x units everywhere (AVX-512: 4 x 2; Neoverse V3AE: 4 x 4), few enough for 16 registers.
 constexpr int kChains = 12;
-constexpr long kSteps = 4000;  // a few microseconds between looks at the clock
+constexpr long kSteps = 100000;  // some 100 us between looks at the clock: that of a thread is a system call, 0.3 us
+
+/// A core that slept, or ran no wide vectors, takes a while to reach its clock: 3 % less in the first 2 ms.
+constexpr double kWarmUpSeconds = 0.002;
 
 // Every loop is written out with its own types, so that each can carry its own target attribute; the chains are named, not an array,
 // so that they stay in registers. The empty asm keeps the compiler from folding the chains; it emits nothing.
@@ -95,6 +98,7 @@ Loop loop_for(kernels::Isa isa) {
 }
 
 double measured_rate(Loop loop, double seconds, double (*now)()) {
+  for (const double begin = now(); now() - begin < kWarmUpSeconds;) loop.run();
   const double start = now();
   double runs = 0, elapsed = 0;
   do {

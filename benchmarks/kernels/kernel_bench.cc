@@ -51,18 +51,21 @@ struct Linear {
   size_t in, out;
   uint32_t strips;
   WeightType type;
-  bool dot;  ///< by dot_panel
+  bool dot;     ///< by dot_panel
+  bool masked;  ///< one task's weights: 19 of 20 are kept
   size_t converted_bytes;
   Aligned<float> x, y, panels, bias, x_scale, w_scale;
   Aligned<uint8_t> packed, converted;  ///< weights of 16 or 8 bits, strips
+  Aligned<uint32_t> planes;
   std::vector<const float*> biases;
 
-  Linear(size_t in_, size_t out_, uint32_t strips_, WeightType type_, bool dot_)
+  Linear(size_t in_, size_t out_, uint32_t strips_, WeightType type_, bool dot_, bool masked_ = false)
       : in(in_),
         out(out_),
         strips(strips_),
         type(type_),
         dot(dot_),
+        masked(masked_),
         converted_bytes(converted_strip_bytes(type, in)),
         x(random_floats(strips * in * kStripRows)),
         y(random_floats(strips * out * kStripRows)),
@@ -72,7 +75,14 @@ struct Linear {
         w_scale(random_floats(out)),
         packed(aligned<uint8_t>(padded_inputs(type, in) * out * weight_bytes(type))),
         converted(aligned<uint8_t>(strips * converted_bytes)),
+        planes(aligned<uint32_t>(masked ? panel_count(out) * bit_plane_words(in) : 0)),
         biases(strips) {
+    std::mt19937 random(1);
+    for (size_t i = 0; masked && i < panel_count(out) * bit_plane_words(in); ++i) {
+      uint32_t dropped = 0;
+      for (uint32_t bit = 0; bit < 32; ++bit) dropped |= static_cast<uint32_t>(random() % 20 == 0) << bit;
+      planes[i] = ~dropped;
+    }
     if (type == WeightType::kFloat16) pack_panels16_half(panels.get(), out, in, reinterpret_cast<uint16_t*>(packed.get()));
     if (type == WeightType::kBFloat16) pack_panels16_bfloat(panels.get(), out, in, reinterpret_cast<uint16_t*>(packed.get()));
     if (type == WeightType::kInt8) pack_panels16_int8(panels.get(), out, in, reinterpret_cast<int8_t*>(packed.get()), w_scale.get());
@@ -88,8 +98,9 @@ struct Linear {
                                  x_scale.get() + s * kStripRows);
       }
     }
+    if (masked && !dot) return run_masked(table);
     const DotCalls calls(table.dots, dot);
-    const size_t at_once = dot ? table.dots.panels : 1;
+    const size_t at_once = dot && !masked ? table.dots.panels : 1;
     for (size_t p = 0; p < panel_count(out); p += at_once) {
       std::fill(biases.begin(), biases.end(), bias.get() + p * kPanelColumns);
       const void* const next = p + at_once < panel_count(out) ? panel(p + at_once) : nullptr;
@@ -109,6 +120,7 @@ struct Linear {
         a.bias = biases.data();
         a.strips = strips;
         a.prefetch = next;
+        if (masked) a.planes = planes.get() + p * bit_plane_words(in);
         table.dots.dot_panel(a);
         continue;
       }
@@ -125,6 +137,25 @@ struct Linear {
       a.strips = strips;
       a.prefetch = next;
       table.linear_panel(a);
+    }
+  }
+  void run_masked(const KernelTable& table) {
+    const size_t at_once = table.most_inputs == 0 ? panel_count(out) : 1;  // as the engine does it
+    for (size_t p = 0; p < panel_count(out); p += at_once) {
+      MaskedPanel a;
+      a.x = x.get();
+      a.x_stride = in * kStripRows;
+      a.y = y.get() + p * kPanelColumns * kStripRows;
+      a.y_stride = out * kStripRows;
+      a.panel = panel(p);
+      a.type = type;
+      a.panels = static_cast<uint32_t>(at_once);
+      a.width = panel_width(out, p + at_once - 1);
+      a.k = in;
+      a.planes = planes.get() + p * bit_plane_words(in);
+      a.bias = bias.get() + p * kPanelColumns;
+      a.rows = strips * kStripRows;
+      table.masked_panel(a);
     }
   }
   double flops() const { return 2.0 * static_cast<double>(in) * static_cast<double>(out) * strips * kStripRows; }
@@ -283,11 +314,13 @@ int print_shares(int rounds, const std::string& wanted) {
       const bool dot = by_dot_panel(*table, type);
       if (!dot && base_isa(isa) != isa) continue;  // its base has these rows
       for (const auto& [in, out] : {std::pair<size_t, size_t>{384, 384}, {384, 1536}, {1536, 384}, {768, 768}, {768, 3072}, {3072, 768}}) {
-        for (uint32_t strips : {1u, 3u, 6u}) {  // the engine's blocks are of 6
-          const std::string name = std::string(isa_name(isa)) + " " + type_name + " " + std::to_string(in) + " -> " + std::to_string(out) +
-                                   ", strips " + std::to_string(strips);
-          if (name.find(wanted) == std::string::npos) continue;
-          rows.push_back({name, table, Linear(in, out, strips, type, dot), {}, {}});
+        for (const bool masked : {false, true}) {
+          for (uint32_t strips : {1u, 2u, 3u, 4u, 6u}) {  // the engine's blocks are of 6
+            const std::string name = std::string(isa_name(isa)) + " " + type_name + " " + std::to_string(in) + " -> " +
+                                     std::to_string(out) + (masked ? " masked" : "") + ", strips " + std::to_string(strips);
+            if (name.find(wanted) == std::string::npos) continue;
+            rows.push_back({name, table, Linear(in, out, strips, type, dot, masked), {}, {}});
+          }
         }
       }
     }

@@ -32,7 +32,10 @@ void weigh_values(const AttentionStrip& a, const AttentionSegment& segment, cons
   PETS_UNROLL for (int c = 0; c < kColumns; ++c) sum[c] = rows_of(0);
   each_strip(segment.first_row, segment.rows, [&](uint32_t strip, uint32_t lane, uint32_t end, uint32_t) PETS_LAMBDA {
     const float* v = a.v + strip * a.kv_stride + first_column * kStripRows;
-    for (; lane < end; ++lane) {
+    // The next head's values, a line a row: as many as there are columns of this tile, where the strip is whole.
+    const float* next = v + a.next;
+    for (; lane < end; ++lane, next += kStripRows) {
+      prefetch_l2(next);
       const Rows16 w = load(weights);
       PETS_UNROLL for (int c = 0; c < kColumns; ++c) sum[c] = mul_add(w, broadcast(v[c * kStripRows + lane]), sum[c]);
       weights += kStripRows;
@@ -73,13 +76,15 @@ inline constexpr WeighValuesFn kWeighValues[kPanelColumns + 1] = {
 };
 
 /// Turns scores into exp(score * scale - max), in place, and returns 1 / their sum.
-PETS_INLINE Rows16 softmax_weights(float* scores, uint32_t rows, float scale) {
+PETS_INLINE Rows16 softmax_weights(float* scores, uint32_t rows, float scale, const float* next_q, const float* next_out) {
   const Broadcast factor = broadcast(scale);
   Rows16 top = mul(load(scores), factor);
-  for (uint32_t j = 1; j < rows; ++j) top = max(top, mul(load(scores + j * kStripRows), factor));
+  for (uint32_t j = 1; j < rows; ++j, next_q += kStripRows) prefetch_l2(next_q), top = max(top, mul(load(scores + j * kStripRows), factor));
   Rows16 sum = rows_of(0);
   for (uint32_t j = 0; j < rows; ++j) {
     float* score = scores + j * kStripRows;
+    prefetch_l2(next_out);
+    next_out += kStripRows;
     const Rows16 weight = exp_to_88(sub(mul(load(score), factor), top));
     store(weight, score);
     sum = add(sum, weight);
@@ -101,9 +106,10 @@ inline void attention_strip(const AttentionStrip& a) {
       t.k = a.head_size;
       t.bias = kNoBias;
       t.y = a.scratch + before * kStripRows;
+      t.prefetch = reinterpret_cast<const char*>(a.k + strip * a.kv_stride + a.next);
       tile_panel(t, end - lane, kStripRows);
     });
-    const Rows16 factor = softmax_weights(a.scratch, segment.rows, a.scale);
+    const Rows16 factor = softmax_weights(a.scratch, segment.rows, a.scale, a.q + a.next, a.out + a.next);
     const RowMask mask = row_mask(lane_range(segment.lane_begin, segment.lane_end));
     for (uint32_t column = 0; column < a.head_size;) {
       const uint32_t left = a.head_size - column;

@@ -29,6 +29,7 @@ struct AttentionStrip {
   uint32_t segment_count = 0;
   float* out = nullptr;
   float* scratch = nullptr;
+  size_t next = 0;
 };
 using AttentionStripFn = void (*)(const AttentionStrip&);
 

@@ -40,7 +40,7 @@ struct Bottleneck {
 };
 
 /// Strips of one call: what a tile takes, and whose scratch stays in an L2 cache.
-inline constexpr uint32_t kBottleneckStrips = 3;
+inline constexpr uint32_t kBottleneckStrips = 4;
 /// Floats of scratch that a call needs.
 constexpr size_t bottleneck_scratch_floats(size_t hidden, size_t inner) { return kBottleneckStrips * (3 * hidden + inner) * kStripRows; }
 

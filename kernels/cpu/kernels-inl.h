@@ -25,7 +25,7 @@ extern const KernelTable kKernels;
 const KernelTable kKernels = {
     PETS_SIMD_ISA,      kVectors == 1 ? 0 : 512,
     linear_panel,       linear_continue,
-    masked_panel,       {false, 1, 1, convert_strip, dot_panel, nullptr, nullptr},
+    masked_panel,       {false, 1, 1, 1, convert_strip, dot_panel, nullptr, nullptr},
     sparse_tile,        scale_features,
     scale_bias,         add_strips,
     scale_strip,        blend,

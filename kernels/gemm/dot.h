@@ -40,7 +40,7 @@ struct DotPanel {
   size_t y_stride = 0;                  ///< floats between strips
   const void* panel = nullptr;          ///< [ceil(k / group)][width][group] each, 64 bytes behind it must be readable
   const float* w_scale = nullptr;       ///< int8: [width]
-  uint32_t width = kPanelColumns;       ///< 1..16; of neighbouring panels up to 16 * DotKernels::panels, without `planes`
+  uint32_t width = kPanelColumns;       ///< 1..16; more for neighbouring panels: DotKernels::panels, masked_panels
   size_t k = 0;                         ///< inputs, before padding; may be 0
   const float* const* bias = nullptr;   ///< [strips], entries may be null
   uint32_t strips = 1;
@@ -50,12 +50,14 @@ struct DotPanel {
 using DotPanelFn = void (*)(const DotPanel&);
 
 inline constexpr uint32_t kMostDotPanels = 2;
+inline constexpr uint32_t kAnyPanels = UINT32_MAX;
 
 /// What an instruction set has for weights in reduced precision.
 struct DotKernels {
-  bool bfloat16;       ///< bfloat16 weights go through dot_panel; otherwise linear_panel and masked_panel widen them
-  uint32_t row_words;  ///< how converted strips lie: words of one row side by side
-  uint32_t panels;     ///< how many neighbouring panels one call takes, 1 to kMostDotPanels
+  bool bfloat16;           ///< bfloat16 weights go through dot_panel; otherwise linear_panel and masked_panel widen them
+  uint32_t row_words;      ///< how converted strips lie: words of one row side by side
+  uint32_t panels;         ///< how many neighbouring panels one call takes, 1 to kMostDotPanels
+  uint32_t masked_panels;  ///< the same with planes, 1 or kAnyPanels
   ConvertStripFn convert_strip;
   DotPanelFn dot_panel;
   void (*begin)();  ///< what a thread calls before its first dot_panel, and

@@ -1,6 +1,7 @@
 // What the AVX-512 dot units (gemm/dot_tile-inl.h) have in common: all but the instruction.
 #pragma once
 
+#include "kernels/gemm/dot_masked-inl.h"
 #include "kernels/gemm/dot_tile-inl.h"
 
 PETS_SIMD_BEGIN;

@@ -84,7 +84,7 @@ void end() { __asm__ volatile("tilerelease"); }
 
 }  // namespace
 
-const DotKernels kDots = {true, kTileWords, 2, convert_strip_to_rows<Tiles>, dot_panel_by_matrix<Tiles>, begin, end};
+const DotKernels kDots = {true, kTileWords, 2, 1, convert_strip_to_rows<Tiles>, dot_panel_by_matrix<Tiles>, begin, end};
 
 }  // namespace pets::kernels::avx512_amx
 PETS_SIMD_END;

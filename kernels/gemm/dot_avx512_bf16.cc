@@ -40,11 +40,14 @@ void convert_strip(WeightType type, const float* x, size_t k, void* out, float* 
     convert_strip_with<Bfloat16Unit>(x, k, out, scale);
   }
 }
-void dot_panel(const DotPanel& a) { a.type == WeightType::kInt8 ? avx512_vnni::kDots.dot_panel(a) : dot_panel_with<Bfloat16Unit>(a); }
+void dot_panel(const DotPanel& a) {
+  if (a.type == WeightType::kInt8) return avx512_vnni::kDots.dot_panel(a);
+  a.planes ? woven_dot_panels<Bfloat16Unit>(a) : dot_panel_with<Bfloat16Unit>(a);
+}
 
 }  // namespace
 
-const DotKernels kDots = {true, 1, 1, convert_strip, dot_panel, nullptr, nullptr};
+const DotKernels kDots = {true, 1, 1, kAnyPanels, convert_strip, dot_panel, nullptr, nullptr};
 
 }  // namespace pets::kernels::avx512_bf16
 PETS_SIMD_END;

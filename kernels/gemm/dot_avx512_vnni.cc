@@ -36,11 +36,11 @@ struct Int8Unit {
 };
 
 void convert_strip(WeightType, const float* x, size_t k, void* out, float* scale) { convert_strip_with<Int8Unit>(x, k, out, scale); }
-void dot_panel(const DotPanel& a) { dot_panel_with<Int8Unit>(a); }
+void dot_panel(const DotPanel& a) { a.planes ? woven_dot_panels<Int8Unit>(a) : dot_panel_with<Int8Unit>(a); }
 
 }  // namespace
 
-const DotKernels kDots = {false, 1, 1, convert_strip, dot_panel, nullptr, nullptr};
+const DotKernels kDots = {false, 1, 1, kAnyPanels, convert_strip, dot_panel, nullptr, nullptr};
 
 }  // namespace pets::kernels::avx512_vnni
 PETS_SIMD_END;

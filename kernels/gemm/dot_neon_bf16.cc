@@ -172,7 +172,7 @@ void dot_panel(const DotPanel& a) {
 
 }  // namespace
 
-const DotKernels kDots = {true, 2, 1, convert_strip, dot_panel, nullptr, nullptr};
+const DotKernels kDots = {true, 2, 1, 1, convert_strip, dot_panel, nullptr, nullptr};
 
 }  // namespace pets::kernels::neon_bf16
 PETS_SIMD_END;

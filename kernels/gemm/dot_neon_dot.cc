@@ -60,7 +60,7 @@ void dot_panel(const DotPanel& a) { dot_panel_with<Int8Unit>(a); }
 
 }  // namespace
 
-const DotKernels kDots = {false, 1, 1, convert_strip, dot_panel, nullptr, nullptr};
+const DotKernels kDots = {false, 1, 1, 1, convert_strip, dot_panel, nullptr, nullptr};
 
 }  // namespace pets::kernels::neon_dot
 PETS_SIMD_END;

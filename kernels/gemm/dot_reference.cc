@@ -4,6 +4,7 @@
 
 #include "kernels/gemm/dot.h"
 #include "kernels/gemm/panel_layout.h"
+#include "kernels/mask/mask.h"
 #include "kernels/reference/reference_kernels.h"
 
 namespace pets::kernels::reference {
@@ -37,7 +38,9 @@ void convert_bfloat(const float* x, size_t k, uint16_t* out) {
 }
 
 bool kept(const DotPanel& a, size_t k, uint32_t column) {
-  return a.planes == nullptr || (a.planes[k / 32 * kPanelColumns + column] >> (31 - k % 32) & 1) != 0;
+  if (a.planes == nullptr) return true;
+  const uint32_t* const panel = a.planes + column / kPanelColumns * bit_plane_words(a.k);
+  return (panel[k / 32 * kPanelColumns + column % kPanelColumns] >> (31 - k % 32) & 1) != 0;
 }
 
 }  // namespace

@@ -20,8 +20,10 @@
 PETS_SIMD_BEGIN;
 namespace pets::kernels::PETS_SIMD_NAMESPACE {
 
-inline constexpr uint32_t kMostDotStrips = 6;  ///< whose sums are kept while the stage is filled again; the engine's blocks
+inline constexpr uint32_t kMostDotStrips = 8;  ///< whose sums are kept while the stage is filled again; the engine's blocks
 inline constexpr size_t kStageSteps = 128;     ///< 8 KiB of staged weights in L1 beside 8 KiB of each strip
+
+struct MaskedGroups;
 
 struct DotTile {
   const int32_t* x = nullptr;  ///< [steps][16] words
@@ -38,7 +40,8 @@ struct DotTile {
   const float* w_scale = nullptr;
   float* y = nullptr;
   size_t y_stride = 0;
-  const char* prefetch = nullptr;  ///< `w_stride` words a step of it are asked for by the tile of the first column; never null
+  const char* prefetch = nullptr;      ///< `w_stride` words a step of it are asked for by the tile of the first column; never null
+  const MaskedGroups* next = nullptr;  ///< StageWork only: what it stages (gemm/dot_masked-inl.h)
 };
 
 /// What the tile of a panel's first columns does beside its products: asks for the next panel, and for this one into L1; and
@@ -179,22 +182,32 @@ PETS_INLINE void dot_columns(DotTile t, uint32_t width, bool whole) {
   }
 }
 
+/// How many of so many strips a tile takes.
+template <class Unit>
+constexpr uint32_t dot_strips_at_once(uint32_t strips) {
+  if (Unit::columns(3) == 0) return 1;
+  return strips == 4 ? 2 : strips < 3 ? strips : 3;
+}
+PETS_INLINE DotTile skip_strips(DotTile t, uint32_t count) {
+  t.x += count * t.x_stride;
+  t.y += count * t.y_stride;
+  t.sums += count * kPanelColumns * kStripRows;
+  t.bias += count;
+  if (t.x_scale) t.x_scale += count * kStripRows;
+  return t;
+}
+
 /// Up to kMostDotStrips strips, three at a time where registers allow a weight that is loaded once to serve them all.
 template <class Unit>
 PETS_INLINE void dot_strips(DotTile t, uint32_t width, uint32_t strips, bool whole) {
   while (strips > 0) {
-    uint32_t count = 1;
+    const uint32_t count = dot_strips_at_once<Unit>(strips);
     if constexpr (Unit::columns(3) > 0) {
-      count = strips < 3 ? strips : 3;
       if (count == 3) dot_columns<Unit, 3>(t, width, whole);
       if (count == 2) dot_columns<Unit, 2>(t, width, whole);
     }
     if (count == 1) dot_columns<Unit, 1>(t, width, whole);
-    t.x += count * t.x_stride;
-    t.y += count * t.y_stride;
-    t.sums += count * kPanelColumns * kStripRows;
-    t.bias += count;
-    if (t.x_scale) t.x_scale += count * kStripRows;
+    t = skip_strips(t, count);
     strips -= count;
     whole = false;
   }

@@ -71,6 +71,7 @@ PETS_INLINE void tile_with(const Tile& t, SideWork side) {
     x += kStripRows;
     w += t.w_stride;
   }
+  if constexpr (requires { side.finish(); }) side.finish();
   float* const y = t.y;
   if (t.lanes == kAllLanes) {
     PETS_UNROLL for (int s = 0; s < kStrips; ++s) {
@@ -148,24 +149,23 @@ PETS_INLINE void tile_columns(Tile t, uint32_t width) {
   }
 }
 
+/// How many of so many strips a tile takes.
+constexpr uint32_t strips_at_once(uint32_t strips) {
+  if (columns_that_fit(3) < 8) return 1;
+  return strips == 4 ? 2 : strips < 3 ? strips : 3;
+}
+
 /// Any number of strips, several at a time where registers allow a weight that is loaded once to serve them all: with one strip
 /// AVX-512 needs 17 loads for 16 multiply-adds, and the two load ports then limit it; with three, 11 for 24.
 /// Shares of the FMA peak at K = 384 / 1536: 1 strip x 16 columns 0.85 / 0.83, 2 x 8 0.90 / 0.87, 3 x 8 0.98 / 0.96, 4 x 6 0.90 / 0.88.
 inline void tile_strips(Tile t, uint32_t width, uint32_t strips) {
   while (strips > 0) {
-    uint32_t count = 1;
+    const uint32_t count = strips_at_once(strips);
     if constexpr (columns_that_fit(3) >= 8) {
-      count = strips < 3 ? strips : 3;
-      if (count == 3) {
-        tile_columns<3>(t, width);
-      } else if (count == 2) {
-        tile_columns<2>(t, width);
-      } else {
-        tile_columns<1>(t, width);
-      }
-    } else {
-      tile_columns<1>(t, width);
+      if (count == 3) tile_columns<3>(t, width);
+      if (count == 2) tile_columns<2>(t, width);
     }
+    if (count == 1) tile_columns<1>(t, width);
     t.x += count * t.x_stride;
     t.y += count * t.y_stride;
     if (t.bias) t.bias += count;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/gemm/linear-inl.h"
+#include "kernels/gemm/panel_layout.h"
 #include "kernels/gemm/tile-inl.h"
 #include "kernels/mask/mask.h"
 
@@ -19,6 +20,8 @@ inline constexpr struct RowBits {
   constexpr const int32_t& operator[](uint32_t i) const { return bit[i]; }
 } kRowBits;
 
+inline constexpr size_t kFarRows = 192;
+inline constexpr bool kAskFar = columns_that_fit(3) >= 8;
 /// Stages one row of 16 weights a step, those that their mask keeps, the others as +0.
 template <WeightType kType>
 struct StageMasked {
@@ -37,7 +40,10 @@ struct StageMasked {
     if (row % 32 == 0) {
       keep = load_bits(planes);
       planes += kPanelColumns;
+      if constexpr (kAskFar) prefetch_l2(planes + 8 * kPanelColumns);
     }
+    if constexpr (kAskFar)
+      prefetch_l2(static_cast<const char*>(panel) + (at + kFarRows * kPanelColumns) * (kType == WeightType::kFloat32 ? 4 : 2));
     // Bits come from a table: a load that is broadcast costs nothing on the ports of the multiplications, a register that is does.
     if constexpr (kType == WeightType::kBFloat16) {
       const auto* pair = reinterpret_cast<const uint32_t*>(static_cast<const uint16_t*>(panel) + at);
@@ -47,12 +53,20 @@ struct StageMasked {
       const Bits16 wide = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
       store(keep_where(keep, kRowBits[row % 32], floats(wide)), to);
       if (odd) at += 2 * width;
+    } else if constexpr (kAskFar && kType == WeightType::kFloat32) {
+      store_bits(bit_and(shift_right_signed<31>(keep), load_bits_unaligned(static_cast<const uint32_t*>(panel) + at)),
+                 reinterpret_cast<int32_t*>(to));
+      keep = add(keep, keep);
+      at += width;
     } else {
       store(keep_where(keep, kRowBits[row % 32], load_weights<kType>(panel, at)), to);
       at += width;
     }
     ++row;
     to += kPanelColumns;
+  }
+  PETS_INLINE void finish() {
+    while (left > 0) step();
   }
 };
 
@@ -143,13 +157,106 @@ void masked_strips_of(const MaskedPanel& a) {
   }
 }
 
+/// Where tiles take several strips (AVX-512), staging costs nothing beside them: a step of 3 strips x 8 columns has 24 products, 12 cycles,
+/// and issue slots for twice its instructions. So the first tile of each block of k stages the next block, of this panel or of the next
+/// one; chains wait in y between blocks. Blocks of a panel are read a second time from where they were staged: L1 and L2.
+inline constexpr size_t kWovenRows = 128;
+
+/// A block of k of one of the panels.
+struct MaskedBlock {
+  uint32_t panel = 0;
+  size_t first = 0, rows = 0;  ///< of k
+};
+
 template <WeightType kType>
-void masked_panels_of(const MaskedPanel& a) {
-  // Two registers a strip: staging first leaves the tile its order and costs less than what it does beside a tile.
-  if constexpr (kVectors == 2) {
-    masked_strips_of<kType>(a);
-  } else {
-    a.rows > kStripRows ? masked_strips_of<kType>(a) : masked_strip_of<kType>(a);
+PETS_INLINE StageMasked<kType> stage_block(const MaskedPanel& a, const MaskedBlock& block, float* to) {
+  const size_t width = block.panel + 1 == a.panels ? a.width : kPanelColumns;
+  const size_t at = block.panel * padded_inputs(kType, a.k) * kPanelColumns + block.first * width;
+  return {a.panel, at, width, a.planes + block.panel * bit_plane_words(a.k) + block.first / 32 * kPanelColumns, block.rows, to};
+}
+
+/// `count` strips, the staging beside the first columns.
+template <int kStrips, class Side>
+PETS_INLINE void woven_columns(const Tile& t, uint32_t width, const Side& side) {
+  constexpr uint32_t kFirst = columns_that_fit(kStrips) / 8 * 8;
+  if (width < kFirst) {
+    tile_columns<kStrips>(t, width);
+    for (Side alone = side; alone.left > 0;) alone.step();
+    return;
+  }
+  tile_with<kStrips, kFirst, false>(t, side);
+  Tile rest = t;
+  rest.w += kFirst;
+  rest.y += kFirst * kStripRows;
+  rest.first_column += kFirst;
+  tile_columns<kStrips>(rest, width - kFirst);
+}
+
+template <WeightType kType>
+void woven_panels_of(const MaskedPanel& a) {
+  alignas(64) float stage[2][kWovenRows * kPanelColumns];
+  const auto next_of = [&a](const MaskedBlock& block) {
+    const bool same = block.first + block.rows < a.k;
+    MaskedBlock next{block.panel + !same, same ? block.first + block.rows : 0, 0};
+    if (next.panel < a.panels) next.rows = a.k - next.first < kWovenRows ? a.k - next.first : kWovenRows;
+    return next;
+  };
+  MaskedBlock block{0, 0, a.k < kWovenRows ? a.k : kWovenRows};
+  for (StageMasked<kType> side = stage_block<kType>(a, block, stage[0]); side.left > 0;) side.step();
+  const uint32_t strips = (a.rows + kStripRows - 1) / kStripRows;
+  for (uint32_t turn = 0; block.panel < a.panels; ++turn) {
+    const MaskedBlock next = next_of(block);
+    const StageMasked<kType> side = stage_block<kType>(a, next, stage[(turn + 1) % 2]);
+    const uint32_t width = block.panel + 1 == a.panels ? a.width : kPanelColumns;
+    const float* const bias = a.bias ? a.bias + block.panel * kPanelColumns : nullptr;
+    const float* const starts[3] = {bias, bias, bias};
+    Tile t;
+    t.x = a.x + block.first * kStripRows;
+    t.x_stride = a.x_stride;
+    t.w = stage[turn % 2];
+    t.w_stride = kPanelColumns;
+    t.k = block.rows;
+    t.read_ahead = false;
+    t.bias = bias && block.first == 0 ? starts : nullptr;
+    t.y = a.y + block.panel * kPanelColumns * kStripRows;
+    t.y_stride = a.y_stride;
+    uint32_t done = strips_at_once(strips);
+    if (done == 3) {
+      woven_columns<3>(t, width, side);
+    } else if (done == 2) {
+      woven_columns<2>(t, width, side);
+    } else {
+      woven_columns<1>(t, width, side);
+    }
+    while (done < strips) {
+      const uint32_t count = strips_at_once(strips - done);
+      t.x = a.x + block.first * kStripRows + done * a.x_stride;
+      t.y = a.y + block.panel * kPanelColumns * kStripRows + done * a.y_stride;
+      if (count == 3) tile_columns<3>(t, width);
+      if (count == 2) tile_columns<2>(t, width);
+      if (count == 1) tile_columns<1>(t, width);
+      done += count;
+    }
+    block = next;
+  }
+}
+
+template <WeightType kType>
+void masked_panels_of(MaskedPanel a) {
+  if constexpr (columns_that_fit(3) >= 8) return woven_panels_of<kType>(a);
+  const uint32_t last_width = a.width;
+  for (uint32_t left = a.panels; left > 0; --left) {
+    a.width = left == 1 ? last_width : kPanelColumns;
+    // Two registers a strip: staging first leaves the tile its order and costs less than what it does beside a tile.
+    if constexpr (kVectors == 2) {
+      masked_strips_of<kType>(a);
+    } else {
+      a.rows > kStripRows ? masked_strips_of<kType>(a) : masked_strip_of<kType>(a);
+    }
+    a.panel = static_cast<const char*>(a.panel) + padded_inputs(kType, a.k) * kPanelColumns * weight_bytes(kType);
+    a.planes += bit_plane_words(a.k);
+    if (a.bias) a.bias += kPanelColumns;
+    a.y += kPanelColumns * kStripRows;
   }
 }
 

@@ -17,7 +17,8 @@ struct MaskedPanel {
   float* y = nullptr;
   const void* panel = nullptr;
   WeightType type = WeightType::kFloat32;
-  uint32_t width = kPanelColumns;
+  uint32_t width = kPanelColumns;  ///< of the last panel; those before it have kPanelColumns
+  uint32_t panels = 1;             ///< neighbours: their weights, planes, biases and columns of y follow one another
   size_t k = 0;
   const uint32_t* planes = nullptr;
   const float* bias = nullptr;

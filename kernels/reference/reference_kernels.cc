@@ -9,7 +9,7 @@ const KernelTable& reference_kernels() {
       reference::linear_panel,
       reference::linear_continue,
       reference::masked_panel,
-      {true, 1, kMostDotPanels, reference::convert_strip, reference::dot_panel, nullptr, nullptr},
+      {true, 1, kMostDotPanels, kAnyPanels, reference::convert_strip, reference::dot_panel, nullptr, nullptr},
       reference::sparse_tile,
       reference::scale_features,
       reference::scale_bias,

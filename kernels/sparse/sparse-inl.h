@@ -61,12 +61,14 @@ inline void ask_for_lines(const SparseTile& a) {
 
 inline void sparse_tile(const SparseTile& a) {
   ask_for_lines(a);
-  uint32_t done = 0;
-  for (; a.strips - done >= 3; done += 3) sparse_columns<3>(a, done);
-  if (a.strips - done == 2) {
-    sparse_columns<2>(a, done);
-  } else if (a.strips - done == 1) {
-    sparse_columns<1>(a, done);
+  for (uint32_t done = 0, left = a.strips; left > 0; left = a.strips - done) {
+    // 5 as 3 and 2
+    const uint32_t count = left == 5 ? 3 : left < 4 ? left : 4;
+    if (count == 4) sparse_columns<4>(a, done);
+    if (count == 3) sparse_columns<3>(a, done);
+    if (count == 2) sparse_columns<2>(a, done);
+    if (count == 1) sparse_columns<1>(a, done);
+    done += count;
   }
 }
 

@@ -9,6 +9,7 @@
 #include "kernels/bottleneck/bottleneck.h"
 #include "kernels/gemm/panel_layout.h"
 #include "runtime/engine/parallel.h"
+#include "runtime/engine/row_blocks.h"
 
 namespace pets::engine {
 namespace {
@@ -47,31 +48,32 @@ const float* embedding_row(const ReplacedRows& replaced, const float* table, uin
 void EncoderBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity) {
   const size_t strip = static_cast<size_t>(base.hidden) * kStripRows;
   const size_t strips = strip_count(capacity.tokens);
-  const size_t slots = static_cast<size_t>(capacity.threads) * kBlockStrips;
+  const size_t slots = static_cast<size_t>(capacity.threads) * kMostBlockStrips;
   const size_t widest = std::max(base.hidden, base.intermediate);
   hidden = arena.array<float>(strips * strip);
   qkv = arena.array<float>(strips * 3 * strip);
   context = arena.array<float>(strips * strip);
   sublayer = arena.array<float>(slots * strip);
   intermediate = arena.array<float>(slots * base.intermediate * kStripRows);
+  block_begin = arena.array<uint32_t>(strips + 1);
   workers = arena.array<WorkerScratch>(capacity.threads);
   for (uint32_t t = 0; t < capacity.threads; ++t) {
     WorkerScratch scratch;
     scratch.linear.scaled_stride = widest * kStripRows;
-    scratch.linear.scaled_input = arena.array<float>(kBlockStrips * scratch.linear.scaled_stride);
+    scratch.linear.scaled_input = arena.array<float>(kMostBlockStrips * scratch.linear.scaled_stride);
     scratch.linear.low_rank_stride = static_cast<size_t>(capacity.tasks.rank) * kStripRows;
-    scratch.linear.low_rank = arena.array<float>(kBlockStrips * scratch.linear.low_rank_stride);
-    scratch.linear.low_rank_temporary = arena.array<float>(kBlockStrips * scratch.linear.low_rank_stride);
+    scratch.linear.low_rank = arena.array<float>(kMostBlockStrips * scratch.linear.low_rank_stride);
+    scratch.linear.low_rank_temporary = arena.array<float>(kMostBlockStrips * scratch.linear.low_rank_stride);
     scratch.linear.own_stride = widest * kStripRows;
     if (base.linear_type == kernels::WeightType::kBFloat16 || base.linear_type == kernels::WeightType::kInt8) {
       // Planned by the base alone: bfloat16 weights need none of it where the instruction set has no dot products for them.
       scratch.linear.converted.stride = kernels::converted_strip_bytes(base.linear_type, widest);
-      scratch.linear.converted.bytes = arena.array<std::byte>(kBlockStrips * scratch.linear.converted.stride);
-      scratch.linear.converted.row_scale = arena.array<float>(static_cast<size_t>(kBlockStrips + 1) * kStripRows);
-      scratch.linear.converted.source = arena.array<const float*>(kBlockStrips);
+      scratch.linear.converted.bytes = arena.array<std::byte>(kMostBlockStrips * scratch.linear.converted.stride);
+      scratch.linear.converted.row_scale = arena.array<float>(static_cast<size_t>(kMostBlockStrips + 1) * kStripRows);
+      scratch.linear.converted.source = arena.array<const float*>(kMostBlockStrips);
       scratch.linear.own_stride = std::max(scratch.linear.own_stride, scratch.linear.converted.stride / sizeof(float));
     }
-    scratch.linear.own_input = arena.array<float>(kBlockStrips * scratch.linear.own_stride);
+    scratch.linear.own_input = arena.array<float>(kMostBlockStrips * scratch.linear.own_stride);
     scratch.bottleneck = arena.array<float>(kernels::bottleneck_scratch_floats(base.hidden, capacity.tasks.inner));
     scratch.attention = arena.array<float>(kernels::attention_scratch_floats(std::min(capacity.tokens, base.positions)));
     scratch.head[0] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);
@@ -139,6 +141,7 @@ void Encoder::attend(const PackedBatch& batch, uint32_t strip, uint32_t head, Wo
   call.segment_count = sequences.strip_begin[strip + 1] - sequences.strip_begin[strip];
   call.out = buffers_.context + strip * strip_floats + head_offset;
   call.scratch = scratch.attention;
+  call.next = static_cast<size_t>(base_.head_size) * kStripRows;
   kernels_.attention_strip(call);
 }
 
@@ -195,7 +198,7 @@ void Encoder::bottleneck(const kernels::Bottleneck& adapter, const NormWeights& 
   const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
   const kernels::NormParameters parameters{norm.gamma, norm.beta, base_.norm_epsilon};
   constexpr uint32_t kMostRows = kernels::kBottleneckStrips * kStripRows;
-  static_assert(2 * kernels::kBottleneckStrips <= kBlockStrips);  // both inputs go into the scratch of a block's widest input
+  static_assert(2 * kernels::kBottleneckStrips <= kMostBlockStrips);  // both inputs go into the scratch of a block's widest input
   float* const own_dense = scratch.linear.own_input;
   float* const own_residual = own_dense + kernels::kBottleneckStrips * strip_floats;
   for (uint32_t done = 0; done < range.rows; done += kMostRows) {
@@ -244,16 +247,11 @@ void Encoder::close_sublayer(uint32_t layer, SublayerIndex sublayer, const RowGr
 
 template <typename Work>
 void Encoder::by_blocks(const PackedBatch& batch, const Work& work) const {
-  // The number of blocks is a multiple of the workers where there are enough strips, so that none waits for another's last block; blocks
-  // begin at multiples of what a tile takes.
-  const uint32_t threads = pool_.threads();
   const uint32_t strips = batch.strips();
-  const uint32_t units = (strips + kTileStrips - 1) / kTileStrips;
-  uint32_t blocks = (strips + kBlockStrips - 1) / kBlockStrips;
-  blocks = std::min((blocks + threads - 1) / threads * threads, units);
+  uint32_t* const begin = buffers_.block_begin;
+  const uint32_t blocks = cut_blocks(batch.groups(), strips, pool_.threads(), begin);
   parallel_items(pool_, blocks, layer_cost() * strips / blocks, [&](uint32_t worker, uint32_t item) {
-    const uint32_t begin = units * item / blocks * kTileStrips, end = std::min(units * (item + 1) / blocks * kTileStrips, strips);
-    work(Block{begin, end - begin, worker * kBlockStrips}, buffers_.workers[worker]);
+    work(Block{begin[item], begin[item + 1] - begin[item], worker * kMostBlockStrips}, buffers_.workers[worker]);
   });
 }
 
@@ -344,6 +342,14 @@ void Encoder::attend(const PackedBatch& batch) const {
     if (batch.owns_rows(i)) keys += static_cast<uint64_t>(sequence.rows) * sequence.tokens;
   }
   const uint32_t heads = batch.strips() * base_.heads;
+  if (!by_panels(batch)) {
+    by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) {
+      for (uint32_t strip = block.strip; strip < block.strip + block.strips; ++strip) {
+        for (uint32_t head = 0; head < base_.heads; ++head) attend(batch, strip, head, scratch);
+      }
+    });
+    return;
+  }
   parallel_items(pool_, heads, 2 * keys * base_.hidden / heads,
                  [&](uint32_t worker, uint32_t item) { attend(batch, item / base_.heads, item % base_.heads, buffers_.workers[worker]); });
 }

@@ -45,8 +45,9 @@ struct EncoderBuffers {
   float* hidden = nullptr;           ///< [strips][hidden][16]: the residual stream, and the encoder's result
   float* qkv = nullptr;              ///< [strips][3 hidden][16]
   float* context = nullptr;          ///< [strips][hidden][16]
-  float* sublayer = nullptr;         ///< [threads * kBlockStrips][hidden][16]: a sublayer's dense output
-  float* intermediate = nullptr;     ///< [threads * kBlockStrips][intermediate][16]
+  float* sublayer = nullptr;         ///< [threads * kMostBlockStrips][hidden][16]: a sublayer's dense output
+  float* intermediate = nullptr;     ///< [threads * kMostBlockStrips][intermediate][16]
+  uint32_t* block_begin = nullptr;   ///< [strips + 1]: of cut_blocks
   WorkerScratch* workers = nullptr;  ///< [threads]
 
   void lay_out(memory::Arena& arena, const BaseWeights& base, const EncoderCapacity& capacity);

@@ -34,8 +34,8 @@ struct Site {
   const LinearScratch& scratch;
   SharedLinear linear;
   uint32_t strip_begin, strips;
-  StripPlan plan[kBlockStrips];
-  SiteTask task[kBlockStrips * kStripRows];
+  StripPlan plan[kMostBlockStrips];
+  SiteTask task[kMostBlockStrips * kStripRows];
   uint32_t tasks = 0;
   bool masks = false;  ///< whether any task has masked weights
 
@@ -93,7 +93,7 @@ void plan_rows(Site& s) {
 
 /// Sets every strip's input, scaled where a task scales it.
 void set_inputs(Site& s) {
-  const float* inputs[kBlockStrips];
+  const float* inputs[kMostBlockStrips];
   for (uint32_t strip = 0; strip < s.strips; ++strip) inputs[strip] = s.site.x + strip * s.site.x_stride;
   for (uint32_t t = 0; t < s.tasks; ++t) {
     const float* factors = s.task[t].operators->scale_input;
@@ -154,7 +154,7 @@ void apply_dense_beside_masks(const Site& s, uint32_t strip, const float* start,
 
 /// The dense chains of the call's panels. Strips that lie one after another go to the kernel together.
 void apply_dense(const Site& s, const PanelCall& call) {
-  const float* starts[kBlockStrips];
+  const float* starts[kMostBlockStrips];
   for (uint32_t strip = 0; strip < s.strips; ++strip) {
     const StripPlan& plan = s.plan[strip];
     if (plan.dense == 0) continue;
@@ -177,11 +177,12 @@ void apply_dense(const Site& s, const PanelCall& call) {
 }
 
 /// The chains of a task's masked weights over its rows, all panels. Where the strips have other rows too, the chains are computed in strips
-/// of the task's own.
+/// of the task's own. As many panels go to the kernel as it takes and as these strips have room for: it makes the masked weights of each
+/// while it multiplies by those of the one before.
 void apply_mask(const Site& s, const SiteTask& task, PanelCall call) {
   const RowRange& range = task.range;
-  alignas(64) float own[kBlockStrips * kPanelColumns * kStripRows];
-  constexpr size_t kOwnStride = static_cast<size_t>(kPanelColumns) * kStripRows;
+  constexpr uint32_t kOwnTiles = 6 * kMostBlockStrips;
+  alignas(64) float own[kOwnTiles * kPanelColumns * kStripRows];
   const RowInputs inputs = s.linear.inputs_of(range, call.part, s.scratch.own_input, s.scratch.own_stride);
   bool in_place = range.first % kStripRows == 0;
   for (uint32_t strip = range.first_strip(); strip < range.end_strip(); ++strip) {
@@ -189,24 +190,29 @@ void apply_mask(const Site& s, const SiteTask& task, PanelCall call) {
     in_place = in_place && plan.dense == 0 && plan.masked == range.lanes(strip);
   }
   const float* start = chain_start(task.operators, s.weights);
-  for (const uint32_t end = call.panel_end; call.panel < end; ++call.panel) {
-    const float* panel_start = call.part.first ? start_at(start, call.panel) : nullptr;
+  const uint32_t room = in_place ? call.panel_end - call.panel : kOwnTiles / range.own_strips();
+  // There are zeros to start from for one panel only.
+  const uint32_t most = call.part.first && start == nullptr ? 1 : std::min(room, s.linear.most_masked_panels());
+  for (const uint32_t end = call.panel_end; call.panel < end; call.panel += call.panels) {
+    call.panels = std::min(most, end - call.panel);
+    const float* first_start = call.part.first ? start_at(start, call.panel) : nullptr;
     if (in_place) {
-      s.linear.masked(call, inputs, task.operators->mask, panel_start, s.tile(range.first_strip(), call.panel), s.site.y_stride);
+      s.linear.masked(call, inputs, task.operators->mask, first_start, s.tile(range.first_strip(), call.panel), s.site.y_stride);
       continue;
     }
-    const uint32_t width = s.width(call.panel);
-    if (panel_start == nullptr) gather_rows(s.kernels, range, width, s.tile(0, call.panel), s.site.y_stride, own, kOwnStride);
-    s.linear.masked(call, inputs, task.operators->mask, panel_start, own, kOwnStride);
-    scatter_rows(s.kernels, range, width, own, kOwnStride, s.tile(0, call.panel), s.site.y_stride);
+    const uint32_t width = panel_columns(s.weights, call);
+    const size_t own_stride = static_cast<size_t>(call.panels) * kPanelColumns * kStripRows;
+    if (first_start == nullptr) gather_rows(s.kernels, range, width, s.tile(0, call.panel), s.site.y_stride, own, own_stride);
+    s.linear.masked(call, inputs, task.operators->mask, first_start, own, own_stride);
+    scatter_rows(s.kernels, range, width, own, own_stride, s.tile(0, call.panel), s.site.y_stride);
   }
 }
 
 /// A task's sparse deltas in one panel.
 void apply_sparse(const Site& s, const SiteTask& task, uint32_t panel) {
   const uint32_t first = task.range.first_strip();
-  const float* x[kBlockStrips];
-  LaneMask lanes[kBlockStrips];
+  const float* x[kMostBlockStrips];
+  LaneMask lanes[kMostBlockStrips];
   kernels::SparseTile call;
   call.strips = task.range.end_strip() - first;
   for (uint32_t i = 0; i < call.strips; ++i) {
@@ -291,7 +297,7 @@ void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, c
 
 void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, Strips<const float> x, Strips<float> y,
                         uint32_t strips) {
-  const float* starts[kBlockStrips];
+  const float* starts[kMostBlockStrips];
   for (uint32_t panel = 0; panel < kernels::panel_count(weights.out); ++panel) {
     std::fill_n(starts, strips, start_at(weights.bias, panel));
     kernels::LinearPanel call = weights.panel(panel);

@@ -13,12 +13,12 @@ namespace pets::engine {
 
 /// Scratch of one worker for apply_linear.
 struct LinearScratch {
-  float* scaled_input = nullptr;        ///< [kBlockStrips][widest in][16]
+  float* scaled_input = nullptr;        ///< [kMostBlockStrips][widest in][16]
   size_t scaled_stride = 0;             ///< floats a strip
-  float* low_rank = nullptr;            ///< [kBlockStrips][rank][16]
+  float* low_rank = nullptr;            ///< [kMostBlockStrips][rank][16]
   float* low_rank_temporary = nullptr;  ///< the same again
   size_t low_rank_stride = 0;           ///< floats a strip
-  float* own_input = nullptr;           ///< [kBlockStrips][widest in][16]: of one task's rows in strips of their own
+  float* own_input = nullptr;           ///< [kMostBlockStrips][widest in][16]: of one task's rows in strips of their own
   size_t own_stride = 0;                ///< floats a strip
   ConvertedStrips converted;            ///< where the base's weights are read by dot products
 };
@@ -37,10 +37,10 @@ struct LinearSite {
   bool same_input = false;     ///< x holds what it held in the last call with this scratch, and so many strips of it
 };
 
-/// Y = s_out * [ X'(W o M + S) + (X'A) B ] + b, activation(Y), for strips [strip_begin, strip_begin + strips), strips <= kBlockStrips, and
-/// the weight panels [panel_begin, panel_end). Every output is one chain (bias, dense, low rank, sparse), so that neither the block, nor
-/// the panel range, nor the mix of tasks changes a bit. x and y must not overlap. int8 weights, and bfloat16 weights where the instruction
-/// set has dot products for them, are applied to X' converted strip by strip; all operators but the mask read X' in float32.
+/// Y = s_out * [ X'(W o M + S) + (X'A) B ] + b, activation(Y), for strips [strip_begin, strip_begin + strips), strips <= kMostBlockStrips,
+/// and the weight panels [panel_begin, panel_end). Every output is one chain (bias, dense, low rank, sparse), so that neither the block,
+/// nor the panel range, nor the mix of tasks changes a bit. x and y must not overlap. int8 weights, and bfloat16 weights where the
+/// instruction set has dot products for them, are applied to X' converted strip by strip; all operators but the mask read X' in float32.
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
                   uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch);
 
@@ -50,7 +50,7 @@ struct Strips {
   Float* first = nullptr;
   size_t stride = 0;
 };
-/// y = x W + b for up to kBlockStrips strips, without PET operators: x is [in][16] a strip, y [out][16].
+/// y = x W + b for up to kMostBlockStrips strips, without PET operators: x is [in][16] a strip, y [out][16].
 void apply_plain_linear(const kernels::KernelTable& kernels, const LinearWeights& weights, Strips<const float> x, Strips<float> y,
                         uint32_t strips = 1);
 

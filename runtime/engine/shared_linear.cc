@@ -78,7 +78,7 @@ RowInputs SharedLinear::inputs_of(const RowRange& range, const InputPart& part, 
     inputs.x_stride = x_stride_;
     inputs.x = x_[first] + part.begin * kStripRows;
     if (in_place) return inputs;
-    const float* x[kBlockStrips] = {};
+    const float* x[kMostBlockStrips] = {};
     for (uint32_t strip = first; strip < end; ++strip) x[strip] = x_[strip] + part.begin * kStripRows;
     gather_rows(kernels_, range, part.count, x, own, own_stride);
   }
@@ -92,8 +92,8 @@ void SharedLinear::masked(const PanelCall& call, const RowInputs& inputs, const 
   const size_t words = kernels::bit_plane_words(weights_.in);
   const uint32_t* const own = planes + call.panel * words + kernels::bit_plane_words(call.part.begin);
   if (dot_products()) {
-    const float* starts[kBlockStrips];
-    std::fill_n(starts, kBlockStrips, start);
+    const float* starts[kMostBlockStrips];
+    std::fill_n(starts, kMostBlockStrips, start);
     kernels::DotPanel dot = dot_call(call);
     dot.x = inputs.x;
     dot.x_stride = inputs.x_stride * sizeof(float);
@@ -113,7 +113,8 @@ void SharedLinear::masked(const PanelCall& call, const RowInputs& inputs, const 
   masked.y_stride = y_stride;
   masked.panel = panel_at(call.panel, call.part);
   masked.type = weights_.type;
-  masked.width = kernels::panel_width(weights_.out, call.panel);
+  masked.panels = call.panels;
+  masked.width = kernels::panel_width(weights_.out, call.panel + call.panels - 1);
   masked.k = call.part.count;
   masked.planes = own;
   masked.bias = start;

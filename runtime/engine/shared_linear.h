@@ -5,23 +5,18 @@
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
+#include "runtime/engine/row_blocks.h"
 #include "runtime/engine/task_rows.h"
 #include "runtime/engine/weights.h"
 
 namespace pets::engine {
 
-/// Strips of one AVX-512 or AVX2 tile; blocks are whole multiples of it where they can be.
-inline constexpr uint32_t kTileStrips = 3;
-/// Strips that one call works on at most: a weight panel is read once for all of them while it is in the L1 cache, and their
-/// activations stay in L2 (6 strips x 1,536 features x 64 B = 576 KiB for MiniLM's widest).
-inline constexpr uint32_t kBlockStrips = 2 * kTileStrips;
-
 /// Scratch of one worker for weights that are read by dot products: the strips of a call as `convert_strip` made them.
 struct ConvertedStrips {
-  std::byte* bytes = nullptr;      ///< [kBlockStrips][converted_strip_bytes of the widest in]
+  std::byte* bytes = nullptr;      ///< [kMostBlockStrips][converted_strip_bytes of the widest in]
   size_t stride = 0;               ///< bytes a strip
-  float* row_scale = nullptr;      ///< [kBlockStrips + 1][16]: rows that begin inside a strip are read as whole strips
-  const float** source = nullptr;  ///< [kBlockStrips]: what each strip was converted from
+  float* row_scale = nullptr;      ///< [kMostBlockStrips + 1][16]: rows that begin inside a strip are read as whole strips
+  const float** source = nullptr;  ///< [kMostBlockStrips]: what each strip was converted from
 };
 
 /// A part of a linear's inputs. Chains wait in y between parts, so their bits are those of one pass.
@@ -85,6 +80,11 @@ class SharedLinear {
 
   /// How many panels one call may take.
   uint32_t most_panels() const { return dot_products() ? kernels_.dots.panels : 1; }
+  /// The same for masked weights, which are staged: any number where the weights are read in one part.
+  uint32_t most_masked_panels() const {
+    if (dot_products()) return kernels_.dots.masked_panels;
+    return kernels_.most_inputs != 0 ? 1 : kernels::kAnyPanels;
+  }
   /// The panel from the part's first input on.
   const void* panel_at(uint32_t panel, const InputPart& part) const;
   /// The dense chains of `run` neighbouring strips of the block from strip `first` on; starts: [run], null entries go on from y. y: of
@@ -111,7 +111,7 @@ class SharedLinear {
   size_t x_stride_;
   const ConvertedStrips& converted_;
   kernels::DotCalls dot_calls_;
-  const float* x_[kBlockStrips] = {};
+  const float* x_[kMostBlockStrips] = {};
 };
 
 }  // namespace pets::engine

@@ -38,7 +38,7 @@ struct DotCase {
         bias(random.floats(strips * width)),
         w_scale(width),
         panel(width * padded_inputs(type, k) * weight_bytes(type) + kPanelSlack, uint8_t{0x7F}),
-        planes(bit_plane_words(k)) {
+        planes(panel_count(width) * bit_plane_words(k)) {
     const Floats weight = random.floats(width * k);
     if (type == WeightType::kInt8) {
       pack_panels16_int8(weight.data(), width, k, reinterpret_cast<int8_t*>(panel.data()), w_scale.data());

@@ -23,6 +23,8 @@ class DotTest : public ::testing::TestWithParam<DotVariant> {
     if (kernels().dots.bfloat16) return {WeightType::kInt8, WeightType::kBFloat16};
     return {WeightType::kInt8};
   }
+  /// In one call, of any number.
+  uint32_t masked_panels() const { return std::min(kernels().dots.masked_panels, 3U); }
   double tolerance(const DotCase& c, float expected) const {
     if (c.type == WeightType::kBFloat16) return c.bfloat16_tolerance();
     return GetParam().fused ? 0 : DotCase::unfused_tolerance(expected);
@@ -56,10 +58,10 @@ TEST_P(DotTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
   uint64_t seed = 0;
   for (WeightType type : types()) {
     for (size_t k : kDotInputs) {
-      for (uint32_t width = 1; width <= kPanelColumns * kernels().dots.panels; ++width) {
+      for (uint32_t width = 1; width <= kPanelColumns * std::max(kernels().dots.panels, masked_panels()); ++width) {
         const uint32_t strips = 1 + (width + static_cast<uint32_t>(k)) % 7;
         for (bool masked : {false, true}) {
-          if (masked && width > kPanelColumns) continue;
+          if (width > kPanelColumns * (masked ? masked_panels() : kernels().dots.panels)) continue;
           if (!is_chosen(++seed, 3)) continue;
           SCOPED_TRACE(::testing::Message() << "seed " << seed << " type " << static_cast<int>(type) << " k " << k << " width " << width
                                             << " strips " << strips << " masked " << masked);
@@ -81,7 +83,7 @@ TEST_P(DotTest, EqualsTheReferenceForEveryNumberOfStrips) {
         if (!is_chosen(++number, 3)) continue;
         SCOPED_TRACE(::testing::Message() << "type " << static_cast<int>(type) << " strips " << strips << " masked " << masked);
         Random random(strips);
-        const uint32_t panels = masked ? 1 : kernels().dots.panels;
+        const uint32_t panels = masked ? masked_panels() : kernels().dots.panels;
         const DotCase c(random, type, 1100, panels * kPanelColumns, strips);  // several blocks of a stage
         expect_like_reference(c, c.run(kernels(), masked), c.run(reference_kernels(), masked));
       }

@@ -9,6 +9,7 @@
 #define PETS_SIMD_NAMESPACE emulated_dot_units
 #include "kernels/simd/plain_vectors.h"
 // The vectors come first: what follows is written with them.
+#include "kernels/gemm/dot_masked-inl.h"
 #include "kernels/gemm/dot_matrix-inl.h"
 #include "kernels/gemm/dot_tile-inl.h"
 
@@ -170,6 +171,11 @@ template <class Int8Unit>
 void panel(const DotPanel& a) {
   a.type == WeightType::kInt8 ? dot_panel_with<Int8Unit>(a) : dot_panel_with<Dpbf16>(a);
 }
+/// As AVX-512 does it: weights are masked beside a tile.
+void woven_panel(const DotPanel& a) {
+  if (a.planes == nullptr) return panel<VnniUnit>(a);
+  a.type == WeightType::kInt8 ? woven_dot_panels<VnniUnit>(a) : woven_dot_panels<Dpbf16>(a);
+}
 
 }  // namespace
 }  // namespace pets::kernels::emulated_dot_units
@@ -179,9 +185,10 @@ namespace pets::kernels {
 std::vector<EmulatedDot> emulated_dots() {
   namespace units = emulated_dot_units;
   using Amx = units::AmxTiles;
-  return {{"emulated_avx512", {false, 1, 1, units::convert<units::Pmaddwd>, units::panel<units::Pmaddwd>, nullptr, nullptr}},
-          {"emulated_avx512_vnni_bf16", {true, 1, 1, units::convert<units::VnniUnit>, units::panel<units::VnniUnit>, nullptr, nullptr}},
-          {"emulated_avx512_amx", {true, 16, 2, units::convert_strip_to_rows<Amx>, units::dot_panel_by_matrix<Amx>, Amx::begin, Amx::end}}};
+  return {
+      {"emulated_avx512", {false, 1, 1, 1, units::convert<units::Pmaddwd>, units::panel<units::Pmaddwd>, nullptr, nullptr}},
+      {"emulated_avx512_vnni_bf16", {true, 1, 1, kAnyPanels, units::convert<units::VnniUnit>, units::woven_panel, nullptr, nullptr}},
+      {"emulated_avx512_amx", {true, 16, 2, 1, units::convert_strip_to_rows<Amx>, units::dot_panel_by_matrix<Amx>, Amx::begin, Amx::end}}};
 }
 
 }  // namespace pets::kernels

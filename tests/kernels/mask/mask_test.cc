@@ -44,7 +44,7 @@ struct MaskCase {
         panel(k * width + 16, kNan),
         bias(random.floats(width)),
         half(padded_inputs(type, k) * width + 32, uint16_t{0x7E00}),
-        planes(bit_plane_words(k)) {
+        planes(panel_count(width) * bit_plane_words(k)) {
     Buffer<uint8_t> bits(width * ((k + 7) / 8));
     for (uint8_t& byte : bits) byte = static_cast<uint8_t>(random.below(256) | random.below(256));
     pack_bit_planes16(bits.data(), width, k, planes.data());
@@ -142,6 +142,50 @@ TEST_P(MaskTest, RowsHaveTheBitsOfTheirStripAlone) {
         for (uint32_t column = 0; column < 13; ++column) {
           const size_t i = row / kStripRows * y_stride + column * kStripRows + row % kStripRows;
           ASSERT_TRUE(same_bits(y[i], alone[i])) << "rows " << rows << " row " << row << " column " << column;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MaskTest, NeighbouringPanelsHaveTheBitsOfEachAlone) {
+  uint64_t seed = 0;
+  for (WeightType type : kTypes) {
+    for (size_t k : {size_t{0}, size_t{1}, size_t{33}, size_t{128}, size_t{200}, size_t{384}, size_t{600}}) {
+      for (uint32_t last_width : {1u, 7u, 8u, 16u}) {
+        for (uint32_t rows : {1u, 16u, 31u, 48u, 64u, 100u}) {
+          if (!is_chosen(++seed, 5)) continue;
+          SCOPED_TRACE(::testing::Message() << "seed " << seed << " k " << k << " width " << last_width << " rows " << rows);
+          Random random(seed);
+          constexpr uint32_t kPanels = 4;
+          const uint32_t columns = (kPanels - 1) * kPanelColumns + last_width, strips = (rows + kStripRows - 1) / kStripRows;
+          const MaskCase c(random, k, columns, type, rows, seed % 3 != 0);
+          const Floats x = random.floats(strips * (k + 1) * kStripRows), start = random.floats(strips * (columns + 1) * kStripRows);
+          MaskedPanel a = c.arguments;
+          a.x = x.data();
+          a.x_stride = (k + 1) * kStripRows;
+          a.y_stride = (columns + 1) * kStripRows;
+          Floats together = start, alone = start;
+          a.panels = kPanels;
+          a.width = last_width;
+          a.y = together.data();
+          kernels().masked_panel(a);
+          for (uint32_t p = 0; p < kPanels; ++p) {
+            MaskedPanel one = a;
+            one.panels = 1;
+            one.width = p + 1 == kPanels ? last_width : kPanelColumns;
+            one.panel = static_cast<const char*>(a.panel) + panel_offset(padded_inputs(type, k), p) * weight_bytes(type);
+            one.planes += p * bit_plane_words(k);
+            if (one.bias) one.bias += p * kPanelColumns;
+            one.y = alone.data() + p * kPanelColumns * kStripRows;
+            kernels().masked_panel(one);
+          }
+          for (uint32_t row = 0; row < rows; ++row) {
+            for (uint32_t column = 0; column < columns; ++column) {
+              const size_t i = row / kStripRows * a.y_stride + column * kStripRows + row % kStripRows;
+              ASSERT_TRUE(same_bits(together[i], alone[i])) << "row " << row << " column " << column;
+            }
+          }
         }
       }
     }

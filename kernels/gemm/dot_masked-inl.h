@@ -1,0 +1,143 @@
+// dot_panel under bit planes where tiles take several strips (AVX-512): the masked weights of the next block of inputs are made by the
+// tile that multiplies by those of this one, in issue slots that its products leave free. See gemm/dot_tile-inl.h, mask/mask-inl.h.
+#pragma once
+
+#include "kernels/gemm/dot_tile-inl.h"
+
+PETS_SIMD_BEGIN;
+namespace pets::kernels::PETS_SIMD_NAMESPACE {
+
+/// Weights are asked for this many steps ahead, since they come from beyond L2: a task's rows are few, so a panel is soon done with.
+inline constexpr size_t kFarSteps = 192;
+
+/// Groups of inputs of one panel that are still to be staged under their planes, a step each.
+struct MaskedGroups {
+  const uint32_t* panel = nullptr;
+  size_t width = 0;
+  const uint32_t* planes = nullptr;  ///< of the next 32 inputs
+  size_t left = 0;
+  int32_t* to = nullptr;
+  uint32_t input = 0;  ///< of the 32
+  Bits16 keep{};
+
+  template <WeightType kType>
+  PETS_INLINE void step() {
+    if (left == 0) return;
+    --left;
+    if (input == 0) {
+      keep = load_bits(planes);
+      planes += kPanelColumns;
+      prefetch_l2(planes + 8 * kPanelColumns);
+    }
+    prefetch_l2(panel + kFarSteps * kPanelColumns);
+    store_bits(keep_inputs<static_cast<int>(input_group(kType))>(keep, input, load_bits_unaligned(panel)), to);
+    panel += width;
+    to += kPanelColumns;
+    input = (input + input_group(kType)) % 32;
+  }
+};
+
+/// The work of the first columns' tile (FirstColumnsWork in dot_tile-inl.h) over staged weights.
+template <class Unit>
+struct StageWork {
+  const int32_t* w;
+  MaskedGroups next;
+  Bits16 sums = bits_of(0);
+
+  explicit PETS_INLINE StageWork(const DotTile& t) : w(t.w), next(*t.next) {}
+  PETS_INLINE void step() {
+    if constexpr (Unit::kUnsigned) {
+      sums = Unit::column_sums(sums, load_bits(reinterpret_cast<const uint32_t*>(w)));
+      w += kPanelColumns;
+    }
+    next.template step<Unit::kType>();
+  }
+  PETS_INLINE void finish(int32_t* corrections) {
+    if constexpr (Unit::kUnsigned) store_bits(sub(bits_of(0), shift_left<7>(sums)), corrections);
+    while (next.left > 0) next.template step<Unit::kType>();
+  }
+};
+
+/// The first tile of a block, of kStrips strips: it stages `next`.
+template <class Unit, int kStrips>
+PETS_INLINE void woven_dot_columns(DotTile t, uint32_t width, MaskedGroups next) {
+  constexpr int kFirst = Unit::columns(kStrips);
+  if (static_cast<int>(width) < kFirst) {
+    dot_columns<Unit, kStrips>(t, width, true);
+    while (next.left > 0) next.template step<Unit::kType>();
+    return;
+  }
+  t.next = &next;
+  dot_tile<Unit, kStrips, kFirst, StageWork>(t);
+  t.w += kFirst;
+  t.y += kFirst * kStripRows;
+  t.first_column += kFirst;
+  dot_columns<Unit, kStrips>(t, width - kFirst, false);
+}
+
+/// a.planes is not null; a.width counts the columns of all panels.
+template <class Unit>
+void woven_dot_panels(const DotPanel& a) {
+  constexpr size_t kGroup = input_group(Unit::kType);
+  const size_t groups = (a.k + kGroup - 1) / kGroup;
+  alignas(64) int32_t stage[2][kStageSteps * kPanelColumns];
+  alignas(64) int32_t sums[kMostDotStrips * kPanelColumns * kStripRows];
+  alignas(64) int32_t corrections[kPanelColumns];
+  const auto panels = static_cast<uint32_t>(panel_count(a.width));
+  // Steps [first, first + steps) of a panel.
+  struct Block {
+    uint32_t panel;
+    size_t first, steps;
+  };
+  const auto block_at = [groups](uint32_t panel, size_t first) {
+    return Block{panel, first, groups - first < kStageSteps ? groups - first : kStageSteps};
+  };
+  const auto to_stage = [&](const Block& block, int32_t* to) {
+    MaskedGroups next;
+    if (block.panel == panels) return next;
+    next.width = panel_width(a.width, block.panel);
+    next.panel = static_cast<const uint32_t*>(a.panel) + block.panel * groups * kPanelColumns + block.first * next.width;
+    next.planes = a.planes + block.panel * ((a.k + 31) / 32 * kPanelColumns) + block.first * kGroup / 32 * kPanelColumns;
+    next.left = block.steps;
+    next.to = to;
+    return next;
+  };
+  for (uint32_t begin = 0; begin < a.strips; begin += kMostDotStrips) {
+    const uint32_t strips = a.strips - begin < kMostDotStrips ? a.strips - begin : kMostDotStrips;
+    Block block = block_at(0, 0);
+    for (MaskedGroups alone = to_stage(block, stage[0]); alone.left > 0;) alone.template step<Unit::kType>();
+    for (uint32_t turn = 0; block.panel < panels; ++turn) {
+      const bool last = block.first + block.steps == groups;
+      const Block next = last ? block_at(block.panel + 1, 0) : block_at(block.panel, block.first + block.steps);
+      const size_t column = size_t{block.panel} * kPanelColumns;
+      const float* starts[kMostDotStrips];
+      for (uint32_t s = 0; s < strips; ++s) starts[s] = a.bias[begin + s] ? a.bias[begin + s] + column : nullptr;
+      DotTile t;
+      t.x = reinterpret_cast<const int32_t*>(static_cast<const char*>(a.x) + begin * a.x_stride) + block.first * kStripRows;
+      t.x_stride = a.x_stride / sizeof(int32_t);
+      t.w = stage[turn % 2];
+      t.w_stride = kPanelColumns;
+      t.steps = block.steps;
+      t.first = block.first == 0;
+      t.last = last;
+      t.sums = sums;
+      t.corrections = corrections;
+      t.bias = starts;
+      t.x_scale = a.x_scale ? a.x_scale + begin * kStripRows : nullptr;
+      t.w_scale = a.w_scale ? a.w_scale + column : nullptr;
+      t.y = a.y + begin * a.y_stride + column * kStripRows;
+      t.y_stride = a.y_stride;
+      t.prefetch = reinterpret_cast<const char*>(t.w);
+      const uint32_t width = panel_width(a.width, block.panel), count = dot_strips_at_once<Unit>(strips);
+      const MaskedGroups to_come = to_stage(next, stage[(turn + 1) % 2]);
+      if (count == 3) woven_dot_columns<Unit, 3>(t, width, to_come);
+      if (count == 2) woven_dot_columns<Unit, 2>(t, width, to_come);
+      if (count == 1) woven_dot_columns<Unit, 1>(t, width, to_come);
+      if (count < strips) dot_strips<Unit>(skip_strips(t, count), width, strips - count, false);
+      block = next;
+    }
+  }
+}
+
+}  // namespace pets::kernels::PETS_SIMD_NAMESPACE
+PETS_SIMD_END;

@@ -17,7 +17,8 @@ struct MaskedGroups {
   const uint32_t* planes = nullptr;  ///< of the next 32 inputs
   size_t left = 0;
   int32_t* to = nullptr;
-  uint32_t input = 0;  ///< of the 32
+  uint32_t period = 1, wait = 1;  ///< steps of a tile from one of these to the next
+  uint32_t input = 0;             ///< of the 32
   Bits16 keep{};
 
   template <WeightType kType>
@@ -40,39 +41,53 @@ struct MaskedGroups {
 /// The work of the first columns' tile (FirstColumnsWork in dot_tile-inl.h) over staged weights.
 template <class Unit>
 struct StageWork {
+  MaskedGroups* state;
+  MaskedGroups next;  // in registers
+
+  explicit PETS_INLINE StageWork(const DotTile& t) : state(t.next), next(*t.next) {}
+  PETS_INLINE void step() {
+    if (--next.wait != 0) return;
+    next.wait = next.period;
+    next.template step<Unit::kType>();
+  }
+  PETS_INLINE void finish(int32_t*) { *state = next; }
+};
+/// The same for the tile of the block's first columns and strips, which also sums the weights of all columns (FirstColumnsWork).
+template <class Unit>
+struct StageAndSumWork {
+  StageWork<Unit> stage;
   const int32_t* w;
-  MaskedGroups next;
   Bits16 sums = bits_of(0);
 
-  explicit PETS_INLINE StageWork(const DotTile& t) : w(t.w), next(*t.next) {}
+  explicit PETS_INLINE StageAndSumWork(const DotTile& t) : stage(t), w(t.w) {}
   PETS_INLINE void step() {
     if constexpr (Unit::kUnsigned) {
       sums = Unit::column_sums(sums, load_bits(reinterpret_cast<const uint32_t*>(w)));
       w += kPanelColumns;
     }
-    next.template step<Unit::kType>();
+    stage.step();
   }
   PETS_INLINE void finish(int32_t* corrections) {
     if constexpr (Unit::kUnsigned) store_bits(sub(bits_of(0), shift_left<7>(sums)), corrections);
-    while (next.left > 0) next.template step<Unit::kType>();
+    stage.finish(corrections);
   }
 };
 
-/// The first tile of a block, of kStrips strips: it stages `next`.
+/// Tiles that stage, those of the last columns without where they are too few. `whole`: the block's first strips.
 template <class Unit, int kStrips>
-PETS_INLINE void woven_dot_columns(DotTile t, uint32_t width, MaskedGroups next) {
-  constexpr int kFirst = Unit::columns(kStrips);
-  if (static_cast<int>(width) < kFirst) {
-    dot_columns<Unit, kStrips>(t, width, true);
-    while (next.left > 0) next.template step<Unit::kType>();
-    return;
+PETS_INLINE void woven_dot_columns(DotTile t, uint32_t width, bool whole) {
+  constexpr uint32_t kColumns = Unit::columns(kStrips);
+  for (; width >= kColumns; width -= kColumns) {
+    if (whole && t.first_column == 0) {
+      dot_tile<Unit, kStrips, kColumns, StageAndSumWork>(t);
+    } else {
+      dot_tile<Unit, kStrips, kColumns, StageWork>(t);
+    }
+    t.w += kColumns;
+    t.y += kColumns * kStripRows;
+    t.first_column += kColumns;
   }
-  t.next = &next;
-  dot_tile<Unit, kStrips, kFirst, StageWork>(t);
-  t.w += kFirst;
-  t.y += kFirst * kStripRows;
-  t.first_column += kFirst;
-  dot_columns<Unit, kStrips>(t, width - kFirst, false);
+  if (width > 0) dot_columns<Unit, kStrips>(t, width, whole && t.first_column == 0);
 }
 
 /// a.planes is not null; a.width counts the columns of all panels.
@@ -128,12 +143,19 @@ void woven_dot_panels(const DotPanel& a) {
       t.y = a.y + begin * a.y_stride + column * kStripRows;
       t.y_stride = a.y_stride;
       t.prefetch = reinterpret_cast<const char*>(t.w);
-      const uint32_t width = panel_width(a.width, block.panel), count = dot_strips_at_once<Unit>(strips);
-      const MaskedGroups to_come = to_stage(next, stage[(turn + 1) % 2]);
-      if (count == 3) woven_dot_columns<Unit, 3>(t, width, to_come);
-      if (count == 2) woven_dot_columns<Unit, 2>(t, width, to_come);
-      if (count == 1) woven_dot_columns<Unit, 1>(t, width, to_come);
-      if (count < strips) dot_strips<Unit>(skip_strips(t, count), width, strips - count, false);
+      const uint32_t width = panel_width(a.width, block.panel);
+      MaskedGroups to_come = to_stage(next, stage[(turn + 1) % 2]);
+      to_come.period = strips == 1 ? 1 : (strips == 4 ? 2 : (strips + 2) / 3) * 2;
+      t.next = &to_come;
+      for (uint32_t done = 0; done < strips;) {
+        const uint32_t count = dot_strips_at_once<Unit>(strips - done);
+        if (count == 3) woven_dot_columns<Unit, 3>(t, width, done == 0);
+        if (count == 2) woven_dot_columns<Unit, 2>(t, width, done == 0);
+        if (count == 1) woven_dot_columns<Unit, 1>(t, width, done == 0);
+        t = skip_strips(t, count);
+        done += count;
+      }
+      while (to_come.left > 0) to_come.template step<Unit::kType>();
       block = next;
     }
   }

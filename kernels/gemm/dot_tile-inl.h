@@ -40,8 +40,8 @@ struct DotTile {
   const float* w_scale = nullptr;
   float* y = nullptr;
   size_t y_stride = 0;
-  const char* prefetch = nullptr;      ///< `w_stride` words a step of it are asked for by the tile of the first column; never null
-  const MaskedGroups* next = nullptr;  ///< StageWork only: what it stages (gemm/dot_masked-inl.h)
+  const char* prefetch = nullptr;  ///< `w_stride` words a step of it are asked for by the tile of the first column; never null
+  MaskedGroups* next = nullptr;    ///< StageWork only: what it stages (gemm/dot_masked-inl.h)
 };
 
 /// What the tile of a panel's first columns does beside its products: asks for the next panel, and for this one into L1; and

@@ -42,7 +42,8 @@ struct AskForNextPanel {
 };
 
 template <int kStrips, int kColumns, bool kReadAhead, class SideWork>
-PETS_INLINE void tile_with(const Tile& t, SideWork side) {
+PETS_INLINE void tile_with(const Tile& t, SideWork& side_work) {
+  SideWork side = side_work;  // in registers
   Rows16 sum[kStrips][kColumns];
   PETS_UNROLL for (int s = 0; s < kStrips; ++s) {
     const float* bias = t.bias ? t.bias[s] : nullptr;
@@ -71,7 +72,7 @@ PETS_INLINE void tile_with(const Tile& t, SideWork side) {
     x += kStripRows;
     w += t.w_stride;
   }
-  if constexpr (requires { side.finish(); }) side.finish();
+  side_work = side;
   float* const y = t.y;
   if (t.lanes == kAllLanes) {
     PETS_UNROLL for (int s = 0; s < kStrips; ++s) {
@@ -87,12 +88,14 @@ PETS_INLINE void tile_with(const Tile& t, SideWork side) {
 
 template <int kStrips, int kColumns>
 void tile(const Tile& t) {
+  NoSideWork none;
   if (t.prefetch) {
-    tile_with<kStrips, kColumns, true>(t, AskForNextPanel{t.prefetch, t.prefetch_step});
+    AskForNextPanel ask{t.prefetch, t.prefetch_step};
+    tile_with<kStrips, kColumns, true>(t, ask);
   } else if (t.read_ahead) {
-    tile_with<kStrips, kColumns, true>(t, NoSideWork());
+    tile_with<kStrips, kColumns, true>(t, none);
   } else {
-    tile_with<kStrips, kColumns, false>(t, NoSideWork());
+    tile_with<kStrips, kColumns, false>(t, none);
   }
 }
 

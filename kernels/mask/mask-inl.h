@@ -92,8 +92,8 @@ void masked_strip_of(const MaskedPanel& a) {
     t.w = stage[block % 2];
     t.y = a.y;
     done += t.k;
-    const StageMasked<kType> next{a.panel,         done * a.width,        a.width, a.planes + done / 32 * kPanelColumns,
-                                  rows_from(done), stage[(block + 1) % 2]};
+    StageMasked<kType> next{a.panel,         done * a.width,        a.width, a.planes + done / 32 * kPanelColumns,
+                            rows_from(done), stage[(block + 1) % 2]};
     if (a.width >= kFirst) {
       tile_with<1, kFirst, false>(t, next);
       Tile rest = t;
@@ -103,8 +103,8 @@ void masked_strip_of(const MaskedPanel& a) {
       tile_columns<1>(rest, a.width - kFirst);
     } else {
       tile_columns<1>(t, a.width);
-      for (StageMasked<kType> alone = next; alone.left > 0;) alone.step();
     }
+    next.finish();
     t.x += t.k * kStripRows;
     t.bias = nullptr;
     if (done == a.k) break;
@@ -175,21 +175,30 @@ PETS_INLINE StageMasked<kType> stage_block(const MaskedPanel& a, const MaskedBlo
   return {a.panel, at, width, a.planes + block.panel * bit_plane_words(a.k) + block.first / 32 * kPanelColumns, block.rows, to};
 }
 
-/// `count` strips, the staging beside the first columns.
-template <int kStrips, class Side>
-PETS_INLINE void woven_columns(const Tile& t, uint32_t width, const Side& side) {
-  constexpr uint32_t kFirst = columns_that_fit(kStrips) / 8 * 8;
-  if (width < kFirst) {
-    tile_columns<kStrips>(t, width);
-    for (Side alone = side; alone.left > 0;) alone.step();
-    return;
+/// A step of work every so many steps of the tiles.
+template <class Work>
+struct EveryFewSteps {
+  Work work;
+  uint32_t period;
+  uint32_t wait;
+  PETS_INLINE void step() {
+    if (--wait != 0) return;
+    wait = period;
+    work.step();
   }
-  tile_with<kStrips, kFirst, false>(t, side);
-  Tile rest = t;
-  rest.w += kFirst;
-  rest.y += kFirst * kStripRows;
-  rest.first_column += kFirst;
-  tile_columns<kStrips>(rest, width - kFirst);
+};
+
+/// Tiles with side work, those of the last columns without where they are too few.
+template <int kStrips, class Side>
+PETS_INLINE void woven_columns(Tile t, uint32_t width, Side& side) {
+  constexpr uint32_t kColumns = columns_that_fit(kStrips) / 8 * 8;
+  for (; width >= kColumns; width -= kColumns) {
+    tile_with<kStrips, kColumns, false>(t, side);
+    t.w += kColumns;
+    t.y += kColumns * kStripRows;
+    t.first_column += kColumns;
+  }
+  if (width > 0) tile_columns<kStrips>(t, width);
 }
 
 template <WeightType kType>
@@ -202,12 +211,13 @@ void woven_panels_of(const MaskedPanel& a) {
     return next;
   };
   MaskedBlock block{0, 0, a.k < kWovenRows ? a.k : kWovenRows};
-  for (StageMasked<kType> side = stage_block<kType>(a, block, stage[0]); side.left > 0;) side.step();
+  stage_block<kType>(a, block, stage[0]).finish();
   const uint32_t strips = (a.rows + kStripRows - 1) / kStripRows;
   for (uint32_t turn = 0; block.panel < a.panels; ++turn) {
     const MaskedBlock next = next_of(block);
-    const StageMasked<kType> side = stage_block<kType>(a, next, stage[(turn + 1) % 2]);
     const uint32_t width = block.panel + 1 == a.panels ? a.width : kPanelColumns;
+    const uint32_t tiles = strips == 1 ? 1 : (strips == 4 ? 2 : (strips + 2) / 3) * 2;
+    EveryFewSteps<StageMasked<kType>> side{stage_block<kType>(a, next, stage[(turn + 1) % 2]), tiles, 1};
     const float* const bias = a.bias ? a.bias + block.panel * kPanelColumns : nullptr;
     const float* const starts[3] = {bias, bias, bias};
     Tile t;
@@ -220,23 +230,16 @@ void woven_panels_of(const MaskedPanel& a) {
     t.bias = bias && block.first == 0 ? starts : nullptr;
     t.y = a.y + block.panel * kPanelColumns * kStripRows;
     t.y_stride = a.y_stride;
-    uint32_t done = strips_at_once(strips);
-    if (done == 3) {
-      woven_columns<3>(t, width, side);
-    } else if (done == 2) {
-      woven_columns<2>(t, width, side);
-    } else {
-      woven_columns<1>(t, width, side);
-    }
-    while (done < strips) {
+    for (uint32_t done = 0; done < strips;) {
       const uint32_t count = strips_at_once(strips - done);
-      t.x = a.x + block.first * kStripRows + done * a.x_stride;
-      t.y = a.y + block.panel * kPanelColumns * kStripRows + done * a.y_stride;
-      if (count == 3) tile_columns<3>(t, width);
-      if (count == 2) tile_columns<2>(t, width);
-      if (count == 1) tile_columns<1>(t, width);
+      if (count == 3) woven_columns<3>(t, width, side);
+      if (count == 2) woven_columns<2>(t, width, side);
+      if (count == 1) woven_columns<1>(t, width, side);
+      t.x += count * a.x_stride;
+      t.y += count * a.y_stride;
       done += count;
     }
+    side.work.finish();
     block = next;
   }
 }

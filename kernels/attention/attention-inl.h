@@ -75,11 +75,16 @@ inline constexpr WeighValuesFn kWeighValues[kPanelColumns + 1] = {
     weigh_values_or_null<16>(),
 };
 
-/// Turns scores into exp(score * scale - max), in place, and returns 1 / their sum.
+/// Turns scores into exp(score * scale - max), in place, and returns 1 / their sum. Asks for a line of each of the next head's queries and
+/// output a row, as weigh_values does for its values and the tile for its keys: what one head takes, 10 KiB at 32 rows, comes from beyond
+/// L2, in pieces too short for the CPU to see what follows.
 PETS_INLINE Rows16 softmax_weights(float* scores, uint32_t rows, float scale, const float* next_q, const float* next_out) {
   const Broadcast factor = broadcast(scale);
   Rows16 top = mul(load(scores), factor);
-  for (uint32_t j = 1; j < rows; ++j, next_q += kStripRows) prefetch_l2(next_q), top = max(top, mul(load(scores + j * kStripRows), factor));
+  for (uint32_t j = 1; j < rows; ++j, next_q += kStripRows) {
+    prefetch_l2(next_q);
+    top = max(top, mul(load(scores + j * kStripRows), factor));
+  }
   Rows16 sum = rows_of(0);
   for (uint32_t j = 0; j < rows; ++j) {
     float* score = scores + j * kStripRows;

@@ -29,7 +29,7 @@ struct AttentionStrip {
   uint32_t segment_count = 0;
   float* out = nullptr;
   float* scratch = nullptr;
-  size_t next = 0;
+  size_t next = 0;  ///< floats from this head's queries, keys, values and output to those of the next call, which are asked for; 0: none
 };
 using AttentionStripFn = void (*)(const AttentionStrip&);
 

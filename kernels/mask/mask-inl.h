@@ -20,8 +20,11 @@ inline constexpr struct RowBits {
   constexpr const int32_t& operator[](uint32_t i) const { return bit[i]; }
 } kRowBits;
 
+/// Whether tiles take several strips (AVX-512), and weights are masked beside them: see woven_panels_of.
+inline constexpr bool kWoven = columns_that_fit(3) >= 8;
+/// Weights are then asked into L2 so many rows ahead: a panel's products by a task's few rows are soon done, and the next comes from L3.
 inline constexpr size_t kFarRows = 192;
-inline constexpr bool kAskFar = columns_that_fit(3) >= 8;
+
 /// Stages one row of 16 weights a step, those that their mask keeps, the others as +0.
 template <WeightType kType>
 struct StageMasked {
@@ -40,10 +43,9 @@ struct StageMasked {
     if (row % 32 == 0) {
       keep = load_bits(planes);
       planes += kPanelColumns;
-      if constexpr (kAskFar) prefetch_l2(planes + 8 * kPanelColumns);
+      if constexpr (kWoven) prefetch_l2(planes + 8 * kPanelColumns);
     }
-    if constexpr (kAskFar)
-      prefetch_l2(static_cast<const char*>(panel) + (at + kFarRows * kPanelColumns) * (kType == WeightType::kFloat32 ? 4 : 2));
+    if constexpr (kWoven) prefetch_l2(static_cast<const char*>(panel) + (at + kFarRows * kPanelColumns) * weight_bytes(kType));
     // Bits come from a table: a load that is broadcast costs nothing on the ports of the multiplications, a register that is does.
     if constexpr (kType == WeightType::kBFloat16) {
       const auto* pair = reinterpret_cast<const uint32_t*>(static_cast<const uint16_t*>(panel) + at);
@@ -53,7 +55,7 @@ struct StageMasked {
       const Bits16 wide = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
       store(keep_where(keep, kRowBits[row % 32], floats(wide)), to);
       if (odd) at += 2 * width;
-    } else if constexpr (kAskFar && kType == WeightType::kFloat32) {
+    } else if constexpr (kWoven && kType == WeightType::kFloat32) {
       store_bits(bit_and(shift_right_signed<31>(keep), load_bits_unaligned(static_cast<const uint32_t*>(panel) + at)),
                  reinterpret_cast<int32_t*>(to));
       keep = add(keep, keep);
@@ -157,9 +159,9 @@ void masked_strips_of(const MaskedPanel& a) {
   }
 }
 
-/// Where tiles take several strips (AVX-512), staging costs nothing beside them: a step of 3 strips x 8 columns has 24 products, 12 cycles,
-/// and issue slots for twice its instructions. So the first tile of each block of k stages the next block, of this panel or of the next
-/// one; chains wait in y between blocks. Blocks of a panel are read a second time from where they were staged: L1 and L2.
+/// Staging a row takes five instructions; a step of 3 strips x 8 columns has 24 products, 12 cycles, and issue slots for twice its
+/// instructions. So all tiles of a block of k together stage the next block, of this panel or of the next one, a row every few steps: one
+/// tile alone would be short of load slots. Chains wait in y between blocks. Two blocks of this size stay in L1.
 inline constexpr size_t kWovenRows = 128;
 
 /// A block of k of one of the panels.
@@ -246,7 +248,7 @@ void woven_panels_of(const MaskedPanel& a) {
 
 template <WeightType kType>
 void masked_panels_of(MaskedPanel a) {
-  if constexpr (columns_that_fit(3) >= 8) return woven_panels_of<kType>(a);
+  if constexpr (kWoven) return woven_panels_of<kType>(a);
   const uint32_t last_width = a.width;
   for (uint32_t left = a.panels; left > 0; --left) {
     a.width = left == 1 ? last_width : kPanelColumns;

@@ -230,22 +230,39 @@ void apply_sparse(const Site& s, const SiteTask& task, uint32_t panel) {
   s.kernels.sparse_tile(call);
 }
 
+/// A task's second low-rank factor in one panel: the chains go on over Z. Strips that are all the task's go to the kernel together.
+void apply_low_rank(const Site& s, const SiteTask& task, uint32_t panel) {
+  const RowRange& range = task.range;
+  const uint32_t rank = task.operators->rank;
+  const float* const factor = task.operators->low_rank_b + kernels::panel_offset(rank, panel);
+  const auto projected = [&s](uint32_t strip) { return s.scratch.low_rank + strip * s.scratch.low_rank_stride; };
+  uint32_t whole = 0;
+  for (uint32_t strip = range.first_strip(); strip < range.end_strip(); strip += std::max(whole, 1U)) {
+    for (whole = 0; strip + whole < range.end_strip() && range.lanes(strip + whole) == kernels::kAllLanes;) ++whole;
+    if (whole == 0) {
+      s.kernels.linear_continue({projected(strip), factor, rank, s.width(panel), range.lanes(strip), s.tile(strip, panel)});
+      continue;
+    }
+    static constexpr const float* kGoOn[kMostBlockStrips] = {};
+    kernels::LinearPanel call;
+    call.x = projected(strip);
+    call.x_stride = s.scratch.low_rank_stride;
+    call.y = s.tile(strip, panel);
+    call.y_stride = s.site.y_stride;
+    call.panel = factor;
+    call.width = s.width(panel);
+    call.k = rank;
+    call.bias = kGoOn;
+    call.strips = whole;
+    s.kernels.linear_panel(call);
+  }
+}
+
 /// Everything of one task that follows the dense or masked chains of one panel.
 void apply_operators(const Site& s, const SiteTask& task, uint32_t panel) {
   const LinearOperators& op = *task.operators;
   const RowRange& range = task.range;
-  if (op.rank != 0) {
-    kernels::LinearContinue call;
-    call.panel = op.low_rank_b + kernels::panel_offset(op.rank, panel);
-    call.k = op.rank;
-    call.width = s.width(panel);
-    for (uint32_t strip = range.first_strip(); strip < range.end_strip(); ++strip) {
-      call.x = s.scratch.low_rank + strip * s.scratch.low_rank_stride;
-      call.lanes = range.lanes(strip);
-      call.y = s.tile(strip, panel);
-      s.kernels.linear_continue(call);
-    }
-  }
+  if (op.rank != 0) apply_low_rank(s, task, panel);
   if (op.sparse_values != nullptr) apply_sparse(s, task, panel);
   if (op.scale_output == nullptr) return;
   const size_t column = static_cast<size_t>(panel) * kPanelColumns;

@@ -81,7 +81,9 @@ CLI::App* add_simulate(CLI::App& app, SimulateOptions& options) {
 
 CLI::App* add_serve(CLI::App& app, ServeOptions& options) {
   CLI::App* command = app.add_subcommand("serve", "traces for real through a server with random weights, beside the simulation");
-  command->add_option("--mode", options.modes, "open, closed, drain")->delimiter(',')->check(CLI::IsMember({"open", "closed", "drain"}));
+  command->add_option("--mode", options.modes, "open, closed, drain, lone")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"open", "closed", "drain", "lone"}));
   command->add_option("--shape", options.shape, "encoder")->check(CLI::IsMember({"minilm", "bert-base"}))->capture_default_str();
   command->add_option("--threads", options.threads, "workers; 0: all processors")->capture_default_str();
   command->add_option("--strategy", options.strategies, "strategies to compare")->delimiter(',')->check(kStrategies);

@@ -52,6 +52,7 @@ Status run(const ServeOptions& options) {
     if (mode == "open") report_open(*world);
     if (mode == "closed") report_closed(*world);
     if (mode == "drain") report_drain(*world);
+    if (mode == "lone") report_lone(*world);
   }
   return Status::ok();
 }

@@ -96,5 +96,7 @@ double run_drain(Server& server, const ServeWorld& world, const Trace& trace);
 void report_open(ServeWorld& world);
 void report_closed(ServeWorld& world);
 void report_drain(ServeWorld& world);
+/// By the first strategy's server.
+void report_lone(ServeWorld& world);
 
 }  // namespace pets::benchmarks

@@ -11,8 +11,8 @@
 namespace pets::benchmarks {
 namespace {
 
-constexpr int kDotChains = 12;  // as in fma_peak.cc
-constexpr long kDotSteps = 100000;
+constexpr int kDotChains = 12;      // as in fma_peak.cc
+constexpr long kDotSteps = 100000;  // these too
 
 // The instructions are written out: of what does not change from step to step, a compiler would make one.
 #define PETS_DOT_LOOP(Vector, step)                                                                 \

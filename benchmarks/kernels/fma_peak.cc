@@ -139,7 +139,7 @@ double sum_over_threads(unsigned threads, const std::function<double()>& rate) {
   measure(0);
   double sum = 0;
   for (std::thread& other : others) other.join();
-  for (double rate : rates) sum += rate;
+  for (const double each : rates) sum += each;
   return sum;
 }
 

@@ -100,7 +100,8 @@ struct Linear {
     }
     if (masked && !dot) return run_masked(table);
     const DotCalls calls(table.dots, dot);
-    const size_t at_once = dot && !masked ? table.dots.panels : 1;
+    const size_t most = masked ? table.dots.masked_panels : table.dots.panels;
+    const size_t at_once = dot ? std::min(most, panel_count(out)) : 1;
     for (size_t p = 0; p < panel_count(out); p += at_once) {
       std::fill(biases.begin(), biases.end(), bias.get() + p * kPanelColumns);
       const void* const next = p + at_once < panel_count(out) ? panel(p + at_once) : nullptr;

@@ -39,7 +39,7 @@ struct Bottleneck {
   const float* channel_scaling = nullptr;  ///< [hidden], or null: `scaling`
 };
 
-/// Strips of one call: what a tile takes, and whose scratch stays in an L2 cache.
+/// Strips of one call: half of what a block has at most, whose scratch stays in an L2 cache.
 inline constexpr uint32_t kBottleneckStrips = 4;
 /// Floats of scratch that a call needs.
 constexpr size_t bottleneck_scratch_floats(size_t hidden, size_t inner) { return kBottleneckStrips * (3 * hidden + inner) * kStripRows; }

@@ -1,8 +1,9 @@
 // dot_panel under bit planes where tiles take several strips (AVX-512): the masked weights of the next block of inputs are made by the
-// tile that multiplies by those of this one, in issue slots that its products leave free. See gemm/dot_tile-inl.h, mask/mask-inl.h.
+// tiles that multiply by those of this one, in issue slots that their products leave free. See gemm/dot_tile-inl.h, mask/mask-inl.h.
 #pragma once
 
 #include "kernels/gemm/dot_tile-inl.h"
+#include "kernels/mask/mask.h"
 
 PETS_SIMD_BEGIN;
 namespace pets::kernels::PETS_SIMD_NAMESPACE {
@@ -36,9 +37,13 @@ struct MaskedGroups {
     to += kPanelColumns;
     input = (input + input_group(kType)) % 32;
   }
+  template <WeightType kType>
+  PETS_INLINE void finish() {
+    while (left > 0) step<kType>();
+  }
 };
 
-/// The work of the first columns' tile (FirstColumnsWork in dot_tile-inl.h) over staged weights.
+/// The side work of a tile over staged weights: stages the next block's.
 template <class Unit>
 struct StageWork {
   MaskedGroups* state;
@@ -112,7 +117,7 @@ void woven_dot_panels(const DotPanel& a) {
     if (block.panel == panels) return next;
     next.width = panel_width(a.width, block.panel);
     next.panel = static_cast<const uint32_t*>(a.panel) + block.panel * groups * kPanelColumns + block.first * next.width;
-    next.planes = a.planes + block.panel * ((a.k + 31) / 32 * kPanelColumns) + block.first * kGroup / 32 * kPanelColumns;
+    next.planes = a.planes + block.panel * bit_plane_words(a.k) + bit_plane_words(block.first * kGroup);
     next.left = block.steps;
     next.to = to;
     return next;
@@ -120,7 +125,7 @@ void woven_dot_panels(const DotPanel& a) {
   for (uint32_t begin = 0; begin < a.strips; begin += kMostDotStrips) {
     const uint32_t strips = a.strips - begin < kMostDotStrips ? a.strips - begin : kMostDotStrips;
     Block block = block_at(0, 0);
-    for (MaskedGroups alone = to_stage(block, stage[0]); alone.left > 0;) alone.template step<Unit::kType>();
+    to_stage(block, stage[0]).template finish<Unit::kType>();
     for (uint32_t turn = 0; block.panel < panels; ++turn) {
       const bool last = block.first + block.steps == groups;
       const Block next = last ? block_at(block.panel + 1, 0) : block_at(block.panel, block.first + block.steps);
@@ -145,17 +150,17 @@ void woven_dot_panels(const DotPanel& a) {
       t.prefetch = reinterpret_cast<const char*>(t.w);
       const uint32_t width = panel_width(a.width, block.panel);
       MaskedGroups to_come = to_stage(next, stage[(turn + 1) % 2]);
-      to_come.period = strips == 1 ? 1 : (strips == 4 ? 2 : (strips + 2) / 3) * 2;
+      to_come.period = tiles_of_panel(strips);
       t.next = &to_come;
       for (uint32_t done = 0; done < strips;) {
-        const uint32_t count = dot_strips_at_once<Unit>(strips - done);
+        const uint32_t count = strips_at_once(strips - done, true);
         if (count == 3) woven_dot_columns<Unit, 3>(t, width, done == 0);
         if (count == 2) woven_dot_columns<Unit, 2>(t, width, done == 0);
         if (count == 1) woven_dot_columns<Unit, 1>(t, width, done == 0);
         t = skip_strips(t, count);
         done += count;
       }
-      while (to_come.left > 0) to_come.template step<Unit::kType>();
+      to_come.template finish<Unit::kType>();
       block = next;
     }
   }

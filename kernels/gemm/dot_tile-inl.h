@@ -182,12 +182,6 @@ PETS_INLINE void dot_columns(DotTile t, uint32_t width, bool whole) {
   }
 }
 
-/// How many of so many strips a tile takes.
-template <class Unit>
-constexpr uint32_t dot_strips_at_once(uint32_t strips) {
-  if (Unit::columns(3) == 0) return 1;
-  return strips == 4 ? 2 : strips < 3 ? strips : 3;
-}
 PETS_INLINE DotTile skip_strips(DotTile t, uint32_t count) {
   t.x += count * t.x_stride;
   t.y += count * t.y_stride;
@@ -201,7 +195,7 @@ PETS_INLINE DotTile skip_strips(DotTile t, uint32_t count) {
 template <class Unit>
 PETS_INLINE void dot_strips(DotTile t, uint32_t width, uint32_t strips, bool whole) {
   while (strips > 0) {
-    const uint32_t count = dot_strips_at_once<Unit>(strips);
+    const uint32_t count = strips_at_once(strips, Unit::columns(3) > 0);
     if constexpr (Unit::columns(3) > 0) {
       if (count == 3) dot_columns<Unit, 3>(t, width, whole);
       if (count == 2) dot_columns<Unit, 2>(t, width, whole);

@@ -152,11 +152,13 @@ PETS_INLINE void tile_columns(Tile t, uint32_t width) {
   }
 }
 
-/// How many of so many strips a tile takes.
-constexpr uint32_t strips_at_once(uint32_t strips) {
-  if (columns_that_fit(3) < 8) return 1;
+/// How many of so many strips a tile takes; `several`: whether it takes more than one.
+constexpr uint32_t strips_at_once(uint32_t strips, bool several = columns_that_fit(3) >= 8) {
+  if (!several) return 1;
   return strips == 4 ? 2 : strips < 3 ? strips : 3;
 }
+/// Tiles of a whole panel where they take several strips x 8 columns, or one x 16.
+constexpr uint32_t tiles_of_panel(uint32_t strips) { return strips == 1 ? 1 : (strips + 2) / 3 * 2; }
 
 /// Any number of strips, several at a time where registers allow a weight that is loaded once to serve them all: with one strip
 /// AVX-512 needs 17 loads for 16 multiply-adds, and the two load ports then limit it; with three, 11 for 24.

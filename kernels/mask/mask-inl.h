@@ -82,8 +82,7 @@ void masked_strip_of(const MaskedPanel& a) {
   t.bias = a.bias ? &a.bias : nullptr;
   t.read_ahead = false;
   const auto rows_from = [&a](size_t k) { return a.k - k < kMaskRows ? a.k - k : kMaskRows; };
-  StageMasked<kType> side{a.panel, 0, a.width, a.planes, rows_from(0), stage[0]};
-  while (side.left > 0) side.step();
+  StageMasked<kType>{a.panel, 0, a.width, a.planes, rows_from(0), stage[0]}.finish();
 
   // The first columns' tile does the staging; the widest one that fits the registers leaves the most room for it.
   constexpr uint32_t kTilesOf16 = (kPanelColumns + columns_that_fit(1) - 1) / columns_that_fit(1);
@@ -153,8 +152,7 @@ void masked_strips_of(const MaskedPanel& a) {
     t.prefetch_step = a.width * (kType == WeightType::kFloat32 ? sizeof(float) : sizeof(uint16_t));
     staged_strips(t, a.width, a.k, rows, [&](size_t row, size_t rows_of_k, float* stage) {
       if constexpr (kType == WeightType::kFloat32 && kVectors == 2) return stage_masked_rows(a, row, rows_of_k, stage);
-      StageMasked<kType> side{a.panel, row * a.width, a.width, a.planes + row / 32 * kPanelColumns, rows_of_k, stage};
-      while (side.left > 0) side.step();
+      StageMasked<kType>{a.panel, row * a.width, a.width, a.planes + row / 32 * kPanelColumns, rows_of_k, stage}.finish();
     });
   }
 }
@@ -218,8 +216,7 @@ void woven_panels_of(const MaskedPanel& a) {
   for (uint32_t turn = 0; block.panel < a.panels; ++turn) {
     const MaskedBlock next = next_of(block);
     const uint32_t width = block.panel + 1 == a.panels ? a.width : kPanelColumns;
-    const uint32_t tiles = strips == 1 ? 1 : (strips == 4 ? 2 : (strips + 2) / 3) * 2;
-    EveryFewSteps<StageMasked<kType>> side{stage_block<kType>(a, next, stage[(turn + 1) % 2]), tiles, 1};
+    EveryFewSteps<StageMasked<kType>> side{stage_block<kType>(a, next, stage[(turn + 1) % 2]), tiles_of_panel(strips), 1};
     const float* const bias = a.bias ? a.bias + block.panel * kPanelColumns : nullptr;
     const float* const starts[3] = {bias, bias, bias};
     Tile t;

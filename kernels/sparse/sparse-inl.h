@@ -61,14 +61,13 @@ inline void ask_for_lines(const SparseTile& a) {
 
 inline void sparse_tile(const SparseTile& a) {
   ask_for_lines(a);
-  for (uint32_t done = 0, left = a.strips; left > 0; left = a.strips - done) {
-    // 5 as 3 and 2
-    const uint32_t count = left == 5 ? 3 : left < 4 ? left : 4;
+  for (uint32_t done = 0, count = 0; done < a.strips; done += count) {
+    const uint32_t left = a.strips - done;
+    count = left == 5 ? 3 : left < 4 ? left : 4;
     if (count == 4) sparse_columns<4>(a, done);
     if (count == 3) sparse_columns<3>(a, done);
     if (count == 2) sparse_columns<2>(a, done);
     if (count == 1) sparse_columns<1>(a, done);
-    done += count;
   }
 }
 

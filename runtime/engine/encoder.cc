@@ -336,12 +336,6 @@ void Encoder::project(uint32_t layer, std::span<const LinearIndex> indices, cons
 }
 
 void Encoder::attend(const PackedBatch& batch) const {
-  uint64_t keys = 0;
-  for (uint32_t i = 0; i < batch.sequences().size(); ++i) {
-    const Sequence& sequence = batch.sequences()[i];
-    if (batch.owns_rows(i)) keys += static_cast<uint64_t>(sequence.rows) * sequence.tokens;
-  }
-  const uint32_t heads = batch.strips() * base_.heads;
   if (!by_panels(batch)) {
     by_blocks(batch, [&](const Block& block, WorkerScratch& scratch) {
       for (uint32_t strip = block.strip; strip < block.strip + block.strips; ++strip) {
@@ -350,6 +344,12 @@ void Encoder::attend(const PackedBatch& batch) const {
     });
     return;
   }
+  uint64_t keys = 0;
+  for (uint32_t i = 0; i < batch.sequences().size(); ++i) {
+    const Sequence& sequence = batch.sequences()[i];
+    if (batch.owns_rows(i)) keys += static_cast<uint64_t>(sequence.rows) * sequence.tokens;
+  }
+  const uint32_t heads = batch.strips() * base_.heads;
   parallel_items(pool_, heads, 2 * keys * base_.hidden / heads,
                  [&](uint32_t worker, uint32_t item) { attend(batch, item / base_.heads, item % base_.heads, buffers_.workers[worker]); });
 }

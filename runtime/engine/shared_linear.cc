@@ -119,7 +119,7 @@ void SharedLinear::masked(const PanelCall& call, const RowInputs& inputs, const 
   masked.planes = own;
   masked.bias = start;
   masked.prefetch = next_panel(call);
-  if (call.panel + 1 < call.panel_end) masked.prefetch_planes = own + words;
+  if (call.panel + call.panels < call.panel_end) masked.prefetch_planes = own + call.panels * words;
   kernels_.masked_panel(masked);
 }
 

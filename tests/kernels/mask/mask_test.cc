@@ -165,11 +165,13 @@ TEST_P(MaskTest, NeighbouringPanelsHaveTheBitsOfEachAlone) {
           a.x = x.data();
           a.x_stride = (k + 1) * kStripRows;
           a.y_stride = (columns + 1) * kStripRows;
-          Floats together = start, alone = start;
+          Floats together = start, alone = start, expected = start;
           a.panels = kPanels;
           a.width = last_width;
           a.y = together.data();
           kernels().masked_panel(a);
+          a.y = expected.data();
+          reference_kernels().masked_panel(a);
           for (uint32_t p = 0; p < kPanels; ++p) {
             MaskedPanel one = a;
             one.panels = 1;
@@ -184,6 +186,9 @@ TEST_P(MaskTest, NeighbouringPanelsHaveTheBitsOfEachAlone) {
             for (uint32_t column = 0; column < columns; ++column) {
               const size_t i = row / kStripRows * a.y_stride + column * kStripRows + row % kStripRows;
               ASSERT_TRUE(same_bits(together[i], alone[i])) << "row " << row << " column " << column;
+              if (fused()) {
+                ASSERT_TRUE(same_bits(together[i], expected[i])) << "row " << row << " column " << column;
+              }
             }
           }
         }

@@ -59,13 +59,13 @@ struct Linear {
   Aligned<uint32_t> planes;
   std::vector<const float*> biases;
 
-  Linear(size_t in_, size_t out_, uint32_t strips_, WeightType type_, bool dot_, bool masked_ = false)
+  Linear(size_t in_, size_t out_, uint32_t strips_, WeightType type_, bool dot_, bool with_mask = false)
       : in(in_),
         out(out_),
         strips(strips_),
         type(type_),
         dot(dot_),
-        masked(masked_),
+        masked(with_mask),
         converted_bytes(converted_strip_bytes(type, in)),
         x(random_floats(strips * in * kStripRows)),
         y(random_floats(strips * out * kStripRows)),

@@ -87,13 +87,13 @@ void BatchTables::lay_out(memory::Arena& arena, uint32_t row_count, uint32_t que
   heads.lay_out(arena, row_count, queries);
 }
 
-uint32_t tile_families(const engine::TaskWeights& task, uint32_t layers) {
+uint32_t operator_families(const engine::TaskWeights& task, uint32_t layers) {
   uint32_t families = 0;
   for (uint32_t n = 0; n < layers; ++n) {
     for (const engine::LinearOperators* site : task.layer[n].linear) {
       if (site == nullptr) continue;
       families |= (site->rank != 0 ? 1U << kLowRankTiles : 0) | (site->sparse_column_start != nullptr ? 1U << kSparseTiles : 0) |
-                  (site->mask != nullptr ? 1U << kMaskTiles : 0);
+                  (site->mask != nullptr ? 1U << kMaskTiles : 0) | (site->scale_input != nullptr ? 1U << kScaledInputs : 0);
     }
     for (const kernels::Bottleneck* adapter : task.layer[n].bottleneck) families |= adapter != nullptr ? 1U << kBottleneckTiles : 0;
   }

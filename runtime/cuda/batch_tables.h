@@ -24,6 +24,8 @@ using kernels::cuda::TokenRow;
 
 /// PET operators whose kernels work on tiles of one task's rows; a task is in a family's tiles where it has such an operator anywhere.
 enum TileFamily : uint32_t { kLowRankTiles, kSparseTiles, kMaskTiles, kBottleneckTiles, kTileFamilies };
+/// The one family of operators that works on rows without tiles.
+inline constexpr uint32_t kScaledInputs = kTileFamilies;
 
 inline constexpr uint32_t kTileRows = 16;  ///< of a RowTile
 
@@ -79,8 +81,8 @@ struct BatchTables {
   void lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries);
 };
 
-/// A task's tile families as bits, `1 << family`.
-uint32_t tile_families(const engine::TaskWeights& task, uint32_t layers);
+/// A task's families of operators as bits, `1 << family`.
+uint32_t operator_families(const engine::TaskWeights& task, uint32_t layers);
 
 /// Fills `tokens` from a grouped batch.
 void fill_tokens(const engine::PackedBatch& batch, const tokenizer::Token* tokens, BatchTables& tables);

@@ -114,7 +114,7 @@ Status CudaEncoder<T>::bring_tasks(const engine::PackedBatch& batch) {
     PETS_ASSIGN_OR_RETURN(slots_[s], tasks_.bring(task, *queue_));
     Resident& resident = residents_[slots_[s]];
     if (resident.task != task.id) {
-      resident = {task.id, tile_families(task.weights, base_.layers)};
+      resident = {task.id, operator_families(task.weights, base_.layers)};
       if (capacity_.device_graphs && presence_.include(task.weights)) graphs_.clear();
     }
     if (!capacity_.device_graphs) presence_.include(task.weights);
@@ -134,6 +134,7 @@ LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const toke
   LaunchExtents extents;
   extents.rows = batch.rows();
   extents.queries = static_cast<uint32_t>(batch.sequences().size());
+  for (size_t s = 0; s < batch.sequences().size(); ++s) extents.families |= families_[s];
   fill_tokens(batch, tokens, host_);
   fill(kFirstStage);
   if (const uint32_t layer = batch.next_fork(); layer != engine::TaskWeights::kNoLayer) {

@@ -62,8 +62,10 @@ void EncoderLaunches<T>::each_launch(const Rows& rows, TileFamily family, const 
 template <class T>
 Status EncoderLaunches<T>::operators(const Linear& site, const T* x, const Rows& rows) {
   const LinearShape size = shape(site);
-  const OperatorPresence::Linear& present = at_.presence.linear(site.layer, site.index);
-  if (!present.mask && !present.low_rank && !present.sparse) return {};
+  const OperatorPresence::Linear& any = at_.presence.linear(site.layer, site.index);
+  const bool mask = any.mask && in_batch(kMaskTiles), low_rank = any.low_rank && in_batch(kLowRankTiles),
+             sparse = any.sparse && in_batch(kSparseTiles);
+  if (!mask && !low_rank && !sparse) return {};
   const auto linears = at_.tasks.linears(site.layer, site.index);
   // Of one task's operators at a site; a task that has none there has no launch of its own.
   const auto having = [&](auto&& has) {
@@ -74,21 +76,21 @@ Status EncoderLaunches<T>::operators(const Linear& site, const T* x, const Rows&
   };
   using engine::LinearOperators;
   PETS_RETURN_IF_ERROR(fork());
-  if (present.mask) {
+  if (mask) {
     each_launch(rows, kMaskTiles, having([](const LinearOperators& own) { return own.mask != nullptr; }),
                 [&](Stream stream, const RowTiles& tiles) {
                   const T* const weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
                   kernels::cuda::mask(stream, kernels::cuda::Mask<T>{x, weight, site.y, size.in, size.out, site.y_stride, tiles, linears});
                 });
   }
-  if (present.low_rank) {
+  if (low_rank) {
     each_launch(
         rows, kLowRankTiles, having([](const LinearOperators& own) { return own.rank != 0; }), [&](Stream stream, const RowTiles& tiles) {
           kernels::cuda::low_rank(
               stream, kernels::cuda::LowRank<T>{x, site.y, size.in, size.out, site.y_stride, tiles, linears, at_.presence.most_rank()});
         });
   }
-  if (present.sparse) {
+  if (sparse) {
     each_launch(rows, kSparseTiles, having([](const LinearOperators& own) { return own.sparse_column_start != nullptr; }),
                 [&](Stream stream, const RowTiles& tiles) {
                   kernels::cuda::sparse(stream, kernels::cuda::Sparse<T>{x, site.y, size.in, size.out, site.y_stride, tiles, linears});
@@ -102,7 +104,7 @@ template <class T>
 Status EncoderLaunches<T>::linear(const Linear& site, const Rows& rows) {
   const auto [in, out] = shape(site);
   const T* x = site.x;
-  if (at_.presence.linear(site.layer, site.index).scale_input) {
+  if (scales_input(site.layer, site.index)) {
     kernels::cuda::scale_input(queue_.stream(),
                                kernels::cuda::ScaleInput<T>{site.x, at_.activations.scaled, rows.count, in, tables(rows).slots,
                                                             at_.tasks.linears(site.layer, site.index)});
@@ -126,7 +128,7 @@ Status EncoderLaunches<T>::projections(uint32_t layer, const Rows& rows) {
   const uint32_t hidden = at_.base.hidden;
   const Activations<T>& activations = at_.activations;
   bool scaled = false;
-  for (const engine::LinearIndex index : {kQuery, kKey, kValue}) scaled = scaled || at_.presence.linear(layer, index).scale_input;
+  for (const engine::LinearIndex index : {kQuery, kKey, kValue}) scaled = scaled || scales_input(layer, index);
   if (!scaled) {  // one input, one product
     PETS_RETURN_IF_ERROR(queue_.product(
         Product<T>{hidden_, at_.tables.layer[layer].query_key_value, activations.qkv, rows.count, hidden, 3 * hidden, 3 * hidden}));
@@ -178,7 +180,7 @@ Status EncoderLaunches<T>::close_sublayer(uint32_t layer, engine::SublayerIndex 
   const float epsilon = at_.base.norm_epsilon;
   kernels::cuda::residual_norm(queue_.stream(), kernels::cuda::ResidualNorm<T>{dense, hidden, rows.count, width, epsilon, bias, norm,
                                                                                tables(rows).slots, linears, norms, bottlenecks});
-  if (!at_.presence.bottleneck(layer, sublayer)) return {};
+  if (!in_batch(kBottleneckTiles) || !at_.presence.bottleneck(layer, sublayer)) return {};
   PETS_RETURN_IF_ERROR(fork());
   each_launch(
       rows, kBottleneckTiles, [&](const engine::TaskWeights& task) { return task.layer[layer].bottleneck[sublayer] != nullptr; },

@@ -35,6 +35,7 @@ struct LaunchExtents {
   uint32_t forked_rows = 0;  ///< 0: nothing forks
   uint32_t read_rows = 0;    ///< of the read stage; 0: all rows go on
   uint32_t queries = 0;      ///< at most so many sequences
+  uint32_t families = 0;     ///< of operators that the batch's tasks have, as bits: launches of others are left out
 
   /// Of the last layer's keys.
   uint32_t last_rows() const { return forked_rows != 0 ? forked_rows : rows; }
@@ -86,6 +87,11 @@ class EncoderLaunches {
     uint32_t count = 0;
     Stage stage = kFirstStage;
   };
+  /// Where some task has operators of the family, whether any of this batch does.
+  bool in_batch(uint32_t family) const { return (extents_.families >> family & 1) != 0; }
+  bool scales_input(uint32_t layer, engine::LinearIndex index) const {
+    return in_batch(kScaledInputs) && at_.presence.linear(layer, index).scale_input;
+  }
   const RowTables& tables(const Rows& rows) const { return at_.device.rows[rows.stage]; }
 
   void embed(const Rows& rows);

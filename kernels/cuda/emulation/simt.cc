@@ -227,6 +227,12 @@ unsigned vote(unsigned mask, bool value) {
   return result;
 }
 
+void show_all(const void* own, const void* (&all)[kWarp]) {
+  collect(~0U, reinterpret_cast<uintptr_t>(own));
+  if (lanes_of_running() != kWarp) throw std::logic_error("a product by a warp that is not whole");
+  for (unsigned i = 0; i < kWarp; ++i) all[i] = reinterpret_cast<const void*>(warp_of_running()[i].seen);
+}
+
 void expect_aligned(const void* tile, size_t row_bytes) {
   constexpr uintptr_t kTile = 32, kRow = 16;
   if (reinterpret_cast<uintptr_t>(tile) % kTile != 0 || row_bytes % kRow != 0)

@@ -46,6 +46,14 @@ void block_barrier();
 /// `source` is no thread of the block.
 uint64_t exchange(unsigned mask, uint64_t value, unsigned source);
 unsigned vote(unsigned mask, bool value);
+/// What every lane of a warp of 32 gave, in all of them.
+void show_all(const void* own, const void* (&all)[32]);
+template <class T>
+void show_all(const T* own, const T* (&all)[32]) {
+  const void* shown[32];
+  show_all(static_cast<const void*>(own), shown);
+  for (unsigned i = 0; i < 32; ++i) all[i] = static_cast<const T*>(shown[i]);
+}
 
 /// Runs `body` once for every thread of every block. Errors of the kernel (see above) are thrown as std::logic_error.
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);

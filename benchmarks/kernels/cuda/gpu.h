@@ -126,7 +126,7 @@ struct Gpu {
   std::unique_ptr<pets::cuda::Queue> queue;
   cudaStream_t stream = nullptr;
   cublasHandle_t cublas = nullptr;  ///< on the stream, with a workspace as the queue's
-  Array<std::byte> workspace;
+  Array<std::byte> workspace, queue_workspace;
   cudaDeviceProp properties;
   uint32_t rounds = 9;
   double sample_seconds = 0.002;  ///< of one sample of one contender

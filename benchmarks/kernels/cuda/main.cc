@@ -23,6 +23,8 @@ void open(Gpu& gpu) {
   check(cudaGetDeviceProperties(&gpu.properties, device), "the device's properties");
   gpu.queue = value_of(pets::cuda::Queue::create());
   gpu.stream = gpu.queue->stream();
+  gpu.queue_workspace = Array<std::byte>(pets::cuda::kWorkspaceBytes);
+  check(gpu.queue->set_workspace(gpu.queue_workspace.data()));
   gpu.workspace = Array<std::byte>(size_t{32} << 20);
   check(cublasCreate(&gpu.cublas), "cuBLAS");
   check(cublasSetStream(gpu.cublas, gpu.stream), "cuBLAS");

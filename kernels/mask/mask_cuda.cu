@@ -115,6 +115,17 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>) mask_kernel(Mask<T>
 template <class T>
 void mask(Stream stream, const Mask<T>& call) {
   if (call.tiles.most == 0) return;
+  if (call.sites > 1) {
+    for (uint32_t site = 0; site < call.sites; ++site) {
+      Mask<T> one = call;
+      one.sites = 1;
+      one.weight += static_cast<size_t>(site) * call.out * call.in;
+      one.y += site * call.out;
+      one.linears.operators += site;
+      mask(stream, one);
+    }
+    return;
+  }
   constexpr unsigned kColumns = kWarps * kTile;
   const dim3 grid(call.tiles.most, (call.out + kColumns - 1) / kColumns);
   launch(stream, mask_kernel<T>, grid, dim3(kThreads), kInputBytes + kWarps * kWeightBytes, call);

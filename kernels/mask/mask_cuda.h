@@ -18,6 +18,7 @@ struct Mask {
   uint32_t out_stride = 0;    ///< values from row to row of y
   RowTiles tiles;
   SiteOperators<TaskLinear> linears;
+  uint32_t sites = 1;  ///< neighbours with one input: their y lie `out` columns further each, their operators follow
 };
 
 template <class T>

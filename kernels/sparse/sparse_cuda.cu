@@ -96,6 +96,16 @@ void launch_for_rows(Stream stream, const Sparse<T>& call) {
 template <class T>
 void sparse(Stream stream, const Sparse<T>& call) {
   if (call.tiles.most == 0) return;
+  if (call.sites > 1) {
+    for (uint32_t site = 0; site < call.sites; ++site) {
+      Sparse<T> one = call;
+      one.sites = 1;
+      one.y += site * call.out;
+      one.linears.operators += site;
+      sparse(stream, one);
+    }
+    return;
+  }
   launch_for_rows<T, 2 * kVectorBytes / sizeof(T)>(stream, call);
 }
 

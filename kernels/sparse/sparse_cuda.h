@@ -17,6 +17,7 @@ struct Sparse {
   uint32_t out_stride = 0;
   RowTiles tiles;
   SiteOperators<TaskLinear> linears;
+  uint32_t sites = 1;  ///< neighbours with one input: their y lie `out` columns further each, their operators follow
 };
 
 template <class T>

@@ -95,6 +95,7 @@ ServerOptions server_options(const Options& options) {
   server.session.threads = options.threads;
   if (options.max_batch_tokens != 0) server.session.max_batch_tokens = options.max_batch_tokens;
   server.session.device_graphs = options.device_graphs;
+  server.session.device_tf32 = options.device_tf32;
   parse_strategy(options.strategy, &server.strategy);
   server.max_queued = kMaxQueuedLines;
   server.latency_table = options.profile;

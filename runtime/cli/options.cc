@@ -64,6 +64,7 @@ std::optional<int> parse_options(int argc, char** argv, Options& options) {
   app.add_option("--weight-memory", options.weight_memory, "with --backend cuda: where the GPU reads a base that was packed for it")
       ->check(CLI::IsMember({"auto", "host-page-tables", "registered", "copy"}))
       ->capture_default_str();
+  app.add_flag("--tf32", options.device_tf32, "cuda: multiply an fp32 base's weights on tensor cores, rounded to 10 bits of mantissa");
   app.add_flag_callback(
       "--no-graphs", [&options] { options.device_graphs = false; }, "cuda: queue every launch of every batch, capture no graphs");
   app.add_option("--threads", options.threads, "threads; by default one per processor")->type_name("N")->check(CLI::Range(1, 1024));

@@ -19,6 +19,7 @@ struct Options {
   std::string backend = "cpu";
   std::string weight_memory = "auto";
   bool device_graphs = true;
+  bool device_tf32 = false;
   uint32_t threads = 0;           ///< 0: one per processor
   uint32_t max_batch_tokens = 0;  ///< 0: the library's default
   uint64_t memory_limit = 0;      ///< 0: none

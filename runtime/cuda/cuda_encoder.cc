@@ -1,6 +1,7 @@
 #include "runtime/cuda/cuda_encoder.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstring>
 #include <new>
@@ -74,7 +75,7 @@ uint64_t CudaEncoder<T>::count_bytes(const engine::BaseWeights& base, const engi
 
 template <class T>
 Status CudaEncoder<T>::set_up() {
-  PETS_ASSIGN_OR_RETURN(queue_, Queue::create(std::max(capacity_.operator_streams, 1U)));
+  PETS_ASSIGN_OR_RETURN(queue_, Queue::create({std::max(capacity_.operator_streams, kMostBranches), capacity_.device_tf32}));
   PETS_ASSIGN_OR_RETURN(tasks_, TaskStore<T>::create(base_, store_capacity(capacity_)));
   PETS_ASSIGN_OR_RETURN(memory_, DeviceMemory::allocate(count_bytes(base_, capacity_), "a session on the device"));
   memory::Arena arena(memory_.data(), memory_.size());
@@ -134,7 +135,12 @@ LaunchExtents CudaEncoder<T>::fill_tables(engine::PackedBatch& batch, const toke
   LaunchExtents extents;
   extents.rows = batch.rows();
   extents.queries = static_cast<uint32_t>(batch.sequences().size());
-  for (size_t s = 0; s < batch.sequences().size(); ++s) extents.families |= families_[s];
+  constexpr uint32_t kAdding = 1U << kMaskTiles | 1U << kLowRankTiles | 1U << kSparseTiles;
+  extents.branches = extents.families_apart = capacity_.device_graphs;
+  for (size_t s = 0; s < batch.sequences().size(); ++s) {
+    extents.families |= families_[s];
+    if (std::popcount(families_[s] & kAdding) > 1) extents.families_apart = false;
+  }
   fill_tokens(batch, tokens, host_);
   fill(kFirstStage);
   if (const uint32_t layer = batch.next_fork(); layer != engine::TaskWeights::kNoLayer) {
@@ -186,15 +192,19 @@ Status CudaEncoder<T>::queue_work(const LaunchExtents& extents) {
   return heads_.launch(*queue_, tables_, device_.heads, extents.heads, tasks_.heads(), launches.result());
 }
 
-/// A graph is captured when its extents come again: then all of its kernels have run, and batches that come once cost no capture.
+/// A graph is captured when its extents come again: then all of its kernels have run, and batches that come once cost no capture. Where
+/// another graph serves such a batch, only when they come often: of five families there are 31 mixes.
 template <class T>
 Status CudaEncoder<T>::queue_batch(const LaunchExtents& extents) {
+  constexpr uint32_t kOften = 8;
   if (!capacity_.device_graphs) return queue_work(extents);
   GraphCache::Entry& entry = graphs_.find(extents);
   if (entry.graph == nullptr) {
-    if (!entry.seen) {
-      entry.seen = true;
-      return queue_work(extents);
+    const Graph* const covering = graphs_.covering(extents);
+    if (++entry.times <= (covering == nullptr ? 1 : kOften)) {
+      if (covering == nullptr) return queue_work(extents);
+      ++counters_.replays;
+      return queue_->replay(*covering);
     }
     PETS_RETURN_IF_ERROR(queue_->begin_capture());
     const Status captured = queue_work(extents);

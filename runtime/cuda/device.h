@@ -93,12 +93,16 @@ class Graph {
   virtual ~Graph() = default;
 };
 
+struct QueueOptions {
+  uint32_t streams = 1;  ///< at most kMostStreams: launches can be spread over so many between Queue::fork and Queue::join
+  bool tf32 = false;     ///< products of floats round their operands to TF32, 10 bits of mantissa
+};
+
 /// Work in order. One thread uses a queue at a time. Everything is queued and returns at once, but `synchronize`, which also reports what
 /// went wrong in anything queued before.
 class Queue {
  public:
-  /// With `streams` > 1, at most kMostStreams, launches can be spread over so many between `fork` and `join`.
-  static Result<std::unique_ptr<Queue>> create(uint32_t streams = 1) noexcept;
+  static Result<std::unique_ptr<Queue>> create(const QueueOptions& options = {}) noexcept;
   virtual ~Queue() = default;
   /// Before the first product. `workspace`: kWorkspaceBytes of device memory, kDeviceAlignment-aligned, so that no product allocates.
   virtual Status set_workspace(std::byte* workspace) noexcept = 0;

@@ -62,7 +62,9 @@ class CudaQueue final : public Queue {
   CudaQueue(const CudaQueue&) = delete;
   CudaQueue& operator=(const CudaQueue&) = delete;
 
-  Status open(uint32_t streams) {
+  Status open(const QueueOptions& options) {
+    const uint32_t streams = options.streams;
+    if (options.tf32) float_compute_ = CUBLAS_COMPUTE_32F_FAST_TF32;
     for (uint32_t i = 0; i < streams; ++i) {
       PETS_RETURN_IF_ERROR(checked("a stream", cudaStreamCreateWithFlags(&streams_[i], cudaStreamNonBlocking)));
     }
@@ -138,10 +140,11 @@ class CudaQueue final : public Queue {
   Status multiply(const Product<T>& call) {
     if (call.rows == 0) return {};
     const float one = 1, zero = 0;
-    return cublas("a product", cublasGemmEx(cublas_, CUBLAS_OP_T, CUBLAS_OP_N, static_cast<int>(call.out), static_cast<int>(call.rows),
-                                            static_cast<int>(call.in), &one, call.w, kDataType<T>, static_cast<int>(call.in), call.x,
-                                            kDataType<T>, static_cast<int>(call.in), &zero, call.y, kDataType<T>,
-                                            static_cast<int>(call.out_stride), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+    return cublas("a product",
+                  cublasGemmEx(cublas_, CUBLAS_OP_T, CUBLAS_OP_N, static_cast<int>(call.out), static_cast<int>(call.rows),
+                               static_cast<int>(call.in), &one, call.w, kDataType<T>, static_cast<int>(call.in), call.x, kDataType<T>,
+                               static_cast<int>(call.in), &zero, call.y, kDataType<T>, static_cast<int>(call.out_stride),
+                               std::is_same_v<T, float> ? float_compute_ : CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
   }
 
   uint32_t life_ = device_life;
@@ -149,6 +152,7 @@ class CudaQueue final : public Queue {
   std::array<cudaEvent_t, kMostStreams> joined_ = {};
   cudaEvent_t forked_ = nullptr;
   cublasHandle_t cublas_ = nullptr;
+  cublasComputeType_t float_compute_ = CUBLAS_COMPUTE_32F;
 };
 
 }  // namespace
@@ -236,10 +240,10 @@ Result<HostMemory> HostMemory::allocate(size_t bytes) noexcept {
   return memory;
 }
 
-Result<std::unique_ptr<Queue>> Queue::create(uint32_t streams) noexcept {
+Result<std::unique_ptr<Queue>> Queue::create(const QueueOptions& options) noexcept {
   std::unique_ptr<CudaQueue> queue(new (std::nothrow) CudaQueue());
   if (queue == nullptr) return Status::error(ErrorCode::kResourceExhausted, "a queue: out of memory");
-  PETS_RETURN_IF_ERROR(queue->open(streams));
+  PETS_RETURN_IF_ERROR(queue->open(options));
   return std::unique_ptr<Queue>(std::move(queue));
 }
 

@@ -41,12 +41,24 @@ LinearShape EncoderLaunches<T>::shape(const Linear& site) const {
 }
 
 template <class T>
+OperatorPresence::Linear EncoderLaunches<T>::present(const Linear& site) const {
+  OperatorPresence::Linear found;
+  for (uint32_t i = 0; i < site.sites; ++i) {
+    const OperatorPresence::Linear& any = at_.presence.linear(site.layer, static_cast<engine::LinearIndex>(site.index + i));
+    found.mask |= any.mask && in_batch(kMaskTiles);
+    found.low_rank |= any.low_rank && in_batch(kLowRankTiles);
+    found.sparse |= any.sparse && in_batch(kSparseTiles);
+  }
+  return found;
+}
+
+template <class T>
 template <class Has, class Launch>
-void EncoderLaunches<T>::each_launch(const Rows& rows, TileFamily family, const Has& has, const Launch& launch) const {
+void EncoderLaunches<T>::each_launch(const Rows& rows, TileFamily family, uint32_t branch, const Has& has, const Launch& launch) const {
   const RowTile* const tiles = tables(rows).tiles[family];
   if (at_.streams == nullptr) {
     const uint32_t most = most_tiles(rows.count, std::min(extents_.queries, at_.tasks.slots()), kTileRows);
-    launch(queue_.stream(), RowTiles{tiles, tables(rows).tile_count + family, most});
+    launch(queue_.stream(branch), RowTiles{tiles, tables(rows).tile_count + family, most});
     return;
   }
   const RowTables& host = at_.streams->rows(rows.stage);
@@ -62,41 +74,47 @@ void EncoderLaunches<T>::each_launch(const Rows& rows, TileFamily family, const 
 template <class T>
 Status EncoderLaunches<T>::operators(const Linear& site, const T* x, const Rows& rows) {
   const LinearShape size = shape(site);
-  const OperatorPresence::Linear& any = at_.presence.linear(site.layer, site.index);
-  const bool mask = any.mask && in_batch(kMaskTiles), low_rank = any.low_rank && in_batch(kLowRankTiles),
-             sparse = any.sparse && in_batch(kSparseTiles);
-  if (!mask && !low_rank && !sparse) return {};
+  const OperatorPresence::Linear found = present(site);
+  const uint32_t families = uint32_t{found.mask} + uint32_t{found.low_rank} + uint32_t{found.sparse};
+  if (families == 0) return {};
   const auto linears = at_.tasks.linears(site.layer, site.index);
   // Of one task's operators at a site; a task that has none there has no launch of its own.
   const auto having = [&](auto&& has) {
     return [&site, has](const engine::TaskWeights& task) {
-      const engine::LinearOperators* own = task.layer[site.layer].linear[site.index];
-      return own != nullptr && has(*own);
+      const auto* own = task.layer[site.layer].linear + site.index;
+      return std::any_of(own, own + site.sites, [&](const engine::LinearOperators* at) { return at != nullptr && has(*at); });
     };
   };
   using engine::LinearOperators;
-  PETS_RETURN_IF_ERROR(fork());
-  if (mask) {
-    each_launch(rows, kMaskTiles, having([](const LinearOperators& own) { return own.mask != nullptr; }),
+  // Where a task has operators of several families here, they come in this order.
+  const bool apart = extents_.branches && extents_.families_apart;
+  const uint32_t branches = apart ? families : 1;
+  uint32_t branch = 0;
+  const auto next_branch = [&] { return apart ? branch++ : 0; };
+  PETS_RETURN_IF_ERROR(fork(branches));
+  if (found.mask) {
+    each_launch(rows, kMaskTiles, next_branch(), having([](const LinearOperators& own) { return own.mask != nullptr; }),
                 [&](Stream stream, const RowTiles& tiles) {
                   const T* const weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
-                  kernels::cuda::mask(stream, kernels::cuda::Mask<T>{x, weight, site.y, size.in, size.out, site.y_stride, tiles, linears});
+                  kernels::cuda::mask(
+                      stream, kernels::cuda::Mask<T>{x, weight, site.y, size.in, size.out, site.y_stride, tiles, linears, site.sites});
                 });
   }
-  if (low_rank) {
+  if (found.low_rank) {
+    each_launch(rows, kLowRankTiles, next_branch(), having([](const LinearOperators& own) { return own.rank != 0; }),
+                [&](Stream stream, const RowTiles& tiles) {
+                  kernels::cuda::low_rank(stream, kernels::cuda::LowRank<T>{x, site.y, size.in, size.out, site.y_stride, tiles, linears,
+                                                                            at_.presence.most_rank(), site.sites});
+                });
+  }
+  if (found.sparse) {
     each_launch(
-        rows, kLowRankTiles, having([](const LinearOperators& own) { return own.rank != 0; }), [&](Stream stream, const RowTiles& tiles) {
-          kernels::cuda::low_rank(
-              stream, kernels::cuda::LowRank<T>{x, site.y, size.in, size.out, site.y_stride, tiles, linears, at_.presence.most_rank()});
+        rows, kSparseTiles, next_branch(), having([](const LinearOperators& own) { return own.sparse_column_start != nullptr; }),
+        [&](Stream stream, const RowTiles& tiles) {
+          kernels::cuda::sparse(stream, kernels::cuda::Sparse<T>{x, site.y, size.in, size.out, site.y_stride, tiles, linears, site.sites});
         });
   }
-  if (sparse) {
-    each_launch(rows, kSparseTiles, having([](const LinearOperators& own) { return own.sparse_column_start != nullptr; }),
-                [&](Stream stream, const RowTiles& tiles) {
-                  kernels::cuda::sparse(stream, kernels::cuda::Sparse<T>{x, site.y, size.in, size.out, site.y_stride, tiles, linears});
-                });
-  }
-  return join();
+  return join(branches);
 }
 
 /// y = the site's product and deltas, without output scale and bias.
@@ -129,13 +147,14 @@ Status EncoderLaunches<T>::projections(uint32_t layer, const Rows& rows) {
   const Activations<T>& activations = at_.activations;
   bool scaled = false;
   for (const engine::LinearIndex index : {kQuery, kKey, kValue}) scaled = scaled || scales_input(layer, index);
-  if (!scaled) {  // one input, one product
+  if (!scaled) {  // one input: one product, one launch of each family of operators
     PETS_RETURN_IF_ERROR(queue_.product(
         Product<T>{hidden_, at_.tables.layer[layer].query_key_value, activations.qkv, rows.count, hidden, 3 * hidden, 3 * hidden}));
+    PETS_RETURN_IF_ERROR(operators({layer, kQuery, hidden_, activations.qkv, 3 * hidden, 3}, hidden_, rows));
   }
   for (const engine::LinearIndex index : {kQuery, kKey, kValue}) {
     const Linear site{layer, index, hidden_, activations.qkv + size_t{index} * hidden, 3 * hidden};
-    PETS_RETURN_IF_ERROR(scaled ? linear(site, rows) : operators(site, site.x, rows));
+    if (scaled) PETS_RETURN_IF_ERROR(linear(site, rows));
     bias_activation(site, rows, kernels::Activation::kNone);
   }
   return {};
@@ -178,17 +197,22 @@ Status EncoderLaunches<T>::close_sublayer(uint32_t layer, engine::SublayerIndex 
   const auto bottlenecks = at_.tasks.bottlenecks(layer, sublayer);
   const uint32_t width = at_.base.hidden;
   const float epsilon = at_.base.norm_epsilon;
-  kernels::cuda::residual_norm(queue_.stream(), kernels::cuda::ResidualNorm<T>{dense, hidden, rows.count, width, epsilon, bias, norm,
-                                                                               tables(rows).slots, linears, norms, bottlenecks});
-  if (!in_batch(kBottleneckTiles) || !at_.presence.bottleneck(layer, sublayer)) return {};
-  PETS_RETURN_IF_ERROR(fork());
+  const bool adapters = in_batch(kBottleneckTiles) && at_.presence.bottleneck(layer, sublayer);
+  // Rows with an adapter and rows without one: neither waits for the other.
+  const uint32_t branches = adapters && extents_.branches ? 2 : 1;
+  if (branches > 1) PETS_RETURN_IF_ERROR(fork(branches));
+  kernels::cuda::residual_norm(queue_.stream(branches - 1),
+                               kernels::cuda::ResidualNorm<T>{dense, hidden, rows.count, width, epsilon, bias, norm, tables(rows).slots,
+                                                              linears, norms, bottlenecks});
+  if (!adapters) return {};
+  if (branches == 1) PETS_RETURN_IF_ERROR(fork(branches));
   each_launch(
-      rows, kBottleneckTiles, [&](const engine::TaskWeights& task) { return task.layer[layer].bottleneck[sublayer] != nullptr; },
+      rows, kBottleneckTiles, 0, [&](const engine::TaskWeights& task) { return task.layer[layer].bottleneck[sublayer] != nullptr; },
       [&](Stream stream, const RowTiles& tiles) {
         kernels::cuda::bottleneck(stream, kernels::cuda::BottleneckSite<T>{dense, hidden, width, epsilon, bias, norm, tiles, linears, norms,
                                                                            bottlenecks, at_.presence.most_inner()});
       });
-  return join();
+  return join(branches);
 }
 
 template <class T>

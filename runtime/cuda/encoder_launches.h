@@ -30,12 +30,14 @@ struct Activations {
 /// All that the launches of a batch depend on; whatever else changes from batch to batch lies in device memory. So batches of equal extents
 /// have the same launches, and one captured graph serves them.
 struct LaunchExtents {
-  uint32_t rows = 0;         ///< of the first stage
-  uint32_t fork_layer = 0;   ///< where the forked stage begins
-  uint32_t forked_rows = 0;  ///< 0: nothing forks
-  uint32_t read_rows = 0;    ///< of the read stage; 0: all rows go on
-  uint32_t queries = 0;      ///< at most so many sequences
-  uint32_t families = 0;     ///< of operators that the batch's tasks have, as bits: launches of others are left out
+  uint32_t rows = 0;            ///< of the first stage
+  uint32_t fork_layer = 0;      ///< where the forked stage begins
+  uint32_t forked_rows = 0;     ///< 0: nothing forks
+  uint32_t read_rows = 0;       ///< of the read stage; 0: all rows go on
+  uint32_t queries = 0;         ///< at most so many sequences
+  uint32_t families = 0;        ///< of operators that the batch's tasks have, as bits: launches of others are left out
+  bool branches = false;        ///< launches that do not depend on each other may run at the same time, on streams of their own
+  bool families_apart = false;  ///< no task has operators of two families that add to a linear: these do not depend on each other
 
   /// Of the last layer's keys.
   uint32_t last_rows() const { return forked_rows != 0 ? forked_rows : rows; }
@@ -47,7 +49,16 @@ struct LaunchExtents {
   }
   HeadBounds heads;
   bool operator==(const LaunchExtents&) const = default;
+  /// Whether these extents' launches serve a batch of `other` as well: some of them may have nothing to do, or wait where they need not.
+  bool covers(LaunchExtents other) const {
+    if ((other.families & ~families) != 0 || (families_apart && !other.families_apart)) return false;
+    other.families = families;
+    other.families_apart = families_apart;
+    return *this == other;
+  }
 };
+
+inline constexpr uint32_t kMostBranches = 3;  ///< streams that a queue needs for them: one a family that adds to a linear
 
 /// What a batch's launches work on; all of it outlives them.
 template <class T>
@@ -74,13 +85,15 @@ class EncoderLaunches {
   const T* result() const { return hidden_; }
 
  private:
-  /// One linear of the layers: x is [rows][in], y [rows][y_stride].
+  /// One linear of the layers: x is [rows][in], y [rows][y_stride]. Or `sites` neighbours of one shape and input: their results are
+  /// neighbouring columns.
   struct Linear {
     uint32_t layer = 0;
     engine::LinearIndex index = engine::kQuery;
     const T* x = nullptr;
     T* y = nullptr;
     uint32_t y_stride = 0;
+    uint32_t sites = 1;
   };
   /// The rows that a layer works on.
   struct Rows {
@@ -105,11 +118,14 @@ class EncoderLaunches {
   void bias_activation(const Linear& site, const Rows& rows, kernels::Activation activation);
   Status close_sublayer(uint32_t layer, engine::SublayerIndex sublayer, const Rows& rows);
   LinearShape shape(const Linear& site) const;
-  /// Calls launch(stream, tiles) once for all tasks, or for every task that `has` the operator.
+  /// Which operators that add to a linear some of the batch's tasks have at the site or one of its neighbours.
+  OperatorPresence::Linear present(const Linear& site) const;
+  /// Calls launch(stream, tiles) once for all tasks, on the stream of the branch, or for every task that `has` the operator.
   template <class Has, class Launch>
-  void each_launch(const Rows& rows, TileFamily family, const Has& has, const Launch& launch) const;
-  Status fork() { return at_.streams == nullptr ? Status::ok() : queue_.fork(at_.streams->streams()); }
-  Status join() { return at_.streams == nullptr ? Status::ok() : queue_.join(at_.streams->streams()); }
+  void each_launch(const Rows& rows, TileFamily family, uint32_t branch, const Has& has, const Launch& launch) const;
+  /// Before and after launches that may run at the same time, in so many branches where all tasks' are grouped.
+  Status fork(uint32_t branches) { return queue_.fork(at_.streams == nullptr ? branches : at_.streams->streams()); }
+  Status join(uint32_t branches) { return queue_.join(at_.streams == nullptr ? branches : at_.streams->streams()); }
 
   const EncoderSite<T>& at_;
   const LaunchExtents& extents_;

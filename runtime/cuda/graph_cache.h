@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -27,7 +28,7 @@ class GraphCache {
   struct Entry {
     LaunchExtents extents;
     std::unique_ptr<Graph> graph;  ///< null: not captured yet
-    bool seen = false;             ///< whether such a batch has been run
+    uint32_t times = 0;            ///< that such a batch has been run
     uint64_t used = 0;             ///< when it was asked for last; 0: never
   };
 
@@ -42,8 +43,18 @@ class GraphCache {
       }
       if (entry.used < oldest->used) oldest = &entry;
     }
-    *oldest = {extents, nullptr, false, ++clock_};
+    *oldest = {extents, nullptr, 0, ++clock_};
     return *oldest;
+  }
+  /// A captured graph that gives such a batch the same answers: of the same extents, with launches of more families, which find no tile of
+  /// theirs. The one with the fewest more; null where there is none.
+  const Graph* covering(const LaunchExtents& extents) const {
+    const Entry* found = nullptr;
+    for (const Entry& entry : entries_) {
+      if (entry.graph == nullptr || !entry.extents.covers(extents)) continue;
+      if (found == nullptr || std::popcount(entry.extents.families) < std::popcount(found->extents.families)) found = &entry;
+    }
+    return found == nullptr ? nullptr : found->graph.get();
   }
   /// Where launches would be others now.
   void clear() {

@@ -56,6 +56,7 @@ void plan_device_capacity(const BaseWeights& base, const DeviceTasks& tasks, con
   capacity.device_task_bytes = options.device_task_bytes != 0 ? options.device_task_bytes : tasks.bytes + later;
   capacity.largest_device_task = std::max(tasks.largest, later);
   capacity.operator_streams = options.operator_streams;
+  capacity.device_tf32 = options.device_tf32;
   capacity.device_graphs = options.device_graphs && options.operator_streams == 0;
 }
 

@@ -116,6 +116,24 @@ TEST_P(CudaBackend, EveryHeadInOneBatchAnswersAsOnTheCpu) {
   EXPECT_LE(largest_error(few, run_all(*cuda, few), few_expected), kHeadErrors * cuda_noise(GetParam(), kLayerRoundings + 8));
 }
 
+/// Operands with 10 bits of mantissa, as fp16 has them, and no other rounding.
+TEST(CudaTf32, RoundsTheSharedProductsOperandsOnly) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Mix mix(seed);
+  const testing_util::TemporaryFile file("cuda_tf32.pets");
+  testing_util::write_random_bundle(file.path(), mix.base, mix.tasks);
+  SessionOptions options;
+  options.device_tf32 = true;
+  const auto cpu = session_of(file.path(), Backend::kCpu), tf32 = session_of(file.path(), Backend::kCuda, options);
+  ASSERT_TRUE(cpu != nullptr && tf32 != nullptr);
+  const auto queries = mix.queries(8 * mix.tasks.size(), 10);
+  const double error = largest_error(queries, run_all(*tf32, queries), run_all(*cpu, queries));
+  std::printf("largest error %.2e\n", error);
+  EXPECT_LE(error, kHeadErrors * cuda_noise(Precision::kFloat16));
+  EXPECT_GT(error, kHeadErrors * cuda_noise(Precision::kFloat32)) << "products in float";
+}
+
 INSTANTIATE_TEST_SUITE_P(EveryPrecision, CudaBackend, testing::ValuesIn(testing_util::kAllPrecisions),
                          [](const auto& test) { return std::string(converter::precision_name(test.param)); });
 

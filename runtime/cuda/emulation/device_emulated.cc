@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <functional>
 #include <new>
@@ -46,8 +47,15 @@ class EmulatedGraph final : public Graph {
   Work work_;
 };
 
+/// To 10 bits of mantissa, halves away from zero.
+float tf32_from_float(float x) {
+  constexpr uint32_t kDropped = 13;
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(x) + (1U << (kDropped - 1))) >> kDropped << kDropped);
+}
+
 class EmulatedQueue final : public Queue {
  public:
+  explicit EmulatedQueue(bool tf32) : tf32_(tf32) {}
   Status set_workspace(std::byte* workspace) noexcept override {
     workspace_ = workspace;
     return {};
@@ -106,12 +114,15 @@ class EmulatedQueue final : public Queue {
   template <class T>
   Status multiply(const Product<T>& call) {
     if (workspace_ == nullptr) return Status::error(ErrorCode::kInternal, "a product before its workspace was set");
+    const auto operand = [tf32 = tf32_ && std::is_same_v<T, float>](T x) {
+      return tf32 ? tf32_from_float(kernels::cuda::to_float(x)) : kernels::cuda::to_float(x);
+    };
     return queue([=] {
       for (size_t row = 0; row < call.rows; ++row) {
         for (size_t column = 0; column < call.out; ++column) {
           float sum = 0;
           for (size_t k = 0; k < call.in; ++k) {
-            sum += kernels::cuda::to_float(call.x[row * call.in + k]) * kernels::cuda::to_float(call.w[column * call.in + k]);
+            sum += operand(call.x[row * call.in + k]) * operand(call.w[column * call.in + k]);
           }
           call.y[row * call.out_stride + column] = kernels::cuda::from_float<T>(sum);
         }
@@ -122,6 +133,7 @@ class EmulatedQueue final : public Queue {
   mutable Work captured_;
   mutable std::array<Work, kMostStreams> spread_;  // between fork and join
   bool capturing_ = false;
+  bool tf32_;
   std::byte* workspace_ = nullptr;
 };
 
@@ -165,8 +177,8 @@ Result<HostMemory> HostMemory::allocate(size_t bytes) noexcept {
   return memory;
 }
 
-Result<std::unique_ptr<Queue>> Queue::create(uint32_t) noexcept {
-  std::unique_ptr<Queue> queue(new (std::nothrow) EmulatedQueue());
+Result<std::unique_ptr<Queue>> Queue::create(const QueueOptions& options) noexcept {
+  std::unique_ptr<Queue> queue(new (std::nothrow) EmulatedQueue(options.tf32));
   if (queue == nullptr) return Status::error(ErrorCode::kResourceExhausted, "a queue: out of memory");
   return queue;
 }

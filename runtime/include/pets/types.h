@@ -87,6 +87,9 @@ struct SessionOptions {
   /// Backend::kCuda: bytes of device memory for the values of tasks; 0: of all tasks at hand and a usual one that is added later. Tasks
   /// beyond it are brought in when they are needed, the least recently used leave; a batch whose tasks do not fit together is split.
   uint64_t device_task_bytes = 0;
+  /// Backend::kCuda with a base in fp32: the shared products round their operands to TF32, 10 bits of mantissa, which tensor cores multiply.
+  /// Sums stay in float, as do all other operators.
+  bool device_tf32 = false;
   /// Backend::kCuda: launches of batches that come again, by their number of rows, are captured as CUDA graphs and replayed, whatever their
   /// tasks. Rows are rounded up for it, by an eighth at most.
   bool device_graphs = true;

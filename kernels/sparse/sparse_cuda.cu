@@ -5,44 +5,35 @@
 #include "kernels/cuda/row_tile.h"
 #include "kernels/cuda/warp_operand.h"
 
-// A block has the inputs of a tile in shared memory, the rows of an input side by side, and its warps take panels of 32 columns
-// (sparse_groups.h). Two lanes share a column, half of the rows each: of an entry a lane reads 16 bytes of shared memory, converts eight
-// halves and multiplies them by the value.
+// A block has the inputs of a tile in shared memory, and its warps take panels of 32 columns (sparse_groups.h). Two lanes share a run of
+// groups, half of the rows each: of an entry a lane reads 16 bytes of shared memory, converts eight halves and multiplies them by the
+// value. Where a column ends its sums go to shared memory, from where they are added to y by rows, 16 bytes at once.
+//
+// What bounds it, of BERT-base's 768 x 768 with 1 % of the entries and a tile of 16 rows a multiprocessor (sm_90): 5,900 entries are 123
+// rounds of a warp, where 16 columns side by side, each as long as the longest, took 159 and 5,900 / 64 would be 92. A round is about 110
+// instructions, 64 of them conversions and products; a panel's begin and end are 270, a warp's way to the barrier 280: 27,000 instructions,
+// 6,700 cycles of four schedulers. Shared memory is busy for 3,100 cycles with inputs (1,460 if lanes never met in a bank, 3,900 in stored
+// order) and 1,500 with sums. From L2 come 25 KiB of inputs, 48 KiB of y both ways and 48 KiB of entries. So instructions bound it, and one
+// block a tile does all sites and columns: 3,072 of them in four blocks would take 4 x 280 x 24 instructions more and the inputs four
+// times.
 namespace pets::kernels::cuda {
 namespace {
 
 constexpr unsigned kMostWarps = 24;   // 80 registers a thread; a panel each of BERT-base's 768 columns
-constexpr unsigned kLeastWarps = 8;   // staging takes as long for fewer columns
+constexpr unsigned kLeastWarps = 8;   // of blocks that share a tile's columns: each stages the inputs anew
 constexpr unsigned kBusy = 128;       // blocks that keep a large GPU busy: with fewer tiles, a tile's columns are shared out
 constexpr unsigned kTileRows = 16;    // at most
-constexpr unsigned kGroupsAhead = 2;  // of a column, that are on their way: most columns of 768 inputs have no more at a density of 1 %
-constexpr unsigned kSharedBytes = 99 * 1024;  // of a block, at most: every GPU since sm_80 gives as much to who asks
-constexpr unsigned kUnasked = 48 * 1024;      // what every launch may have
+constexpr unsigned kGroupsAhead = 2;  // of a run, on their way: a round of six warps a scheduler takes as long as memory does
+// Of a block, at most: 16 rows of 3,072 inputs need 150 KiB, which Orin, Thor and the data centre's GPUs give to who asks. Others refuse
+// and have half as many rows a block. float asks for what all have.
+template <class T>
+constexpr unsigned kSharedBytes = (sizeof(T) == sizeof(float) ? 99 : 160) * 1024;
+constexpr unsigned kUnasked = 48 * 1024;  // what every launch may have
 
 /// Of one input, what a lane reads.
 template <class T, unsigned kRows>
 struct alignas(kRows * sizeof(T) < kVectorBytes ? kRows * sizeof(T) : kVectorBytes) Rows {
   StoredPair<T> pairs[kRows / 2];
-};
-
-/// A pair on its way, in words: whoever takes it apart waits for it.
-template <class T>
-struct PairWords {
-  uint32_t words[2 * sizeof(T) / sizeof(uint32_t)] = {};
-
-  __device__ __forceinline__ void load(const T* from) {
-#if defined(__CUDACC__)
-#pragma unroll
-    for (unsigned i = 0; i < sizeof words / sizeof(uint32_t); ++i) words[i] = reinterpret_cast<const uint32_t*>(from)[i];
-#else
-    std::memcpy(words, from, sizeof words);
-#endif
-  }
-  __device__ __forceinline__ StoredPair<T> pair() const {
-    StoredPair<T> pair;
-    std::memcpy(static_cast<void*>(&pair), words, sizeof words);
-    return pair;
-  }
 };
 
 template <class T>
@@ -68,7 +59,11 @@ __device__ __forceinline__ float second_of(const StoredPair<BFloat16>& pair) {
 /// In words: taken apart only when they are used, so that until then nobody waits for them.
 struct alignas(kSparseGroupEntries * sizeof(uint16_t)) GroupPlaces {
   uint32_t pairs[kSparseGroupEntries / 2];
-  __device__ __forceinline__ unsigned of(unsigned i) const { return i % 2 == 0 ? pairs[i / 2] & 0xFFFF : pairs[i / 2] >> 16; }
+  __device__ __forceinline__ unsigned of(unsigned i) const { return i % 2 == 0 ? pairs[i / 2] & kSparsePlaceMask : pairs[i / 2] >> 16; }
+  __device__ __forceinline__ unsigned column() const {
+    return (pairs[0] >> kSparsePlaceBits & 7) | (pairs[1] >> (kSparsePlaceBits - 3) & 0x18);
+  }
+  __device__ __forceinline__ bool last() const { return (pairs[1] & kSparseLastBit) != 0; }
 };
 struct alignas(kSparseGroupEntries * sizeof(float)) GroupValues {
   float of[kSparseGroupEntries];
@@ -123,20 +118,6 @@ struct Staging {
   }
 };
 
-/// What a lane knows of its panel.
-struct Panel {
-  unsigned group = 0;           // the first of the round that is asked for next
-  unsigned groups[2] = {0, 0};  // of the lane's two columns
-
-  __device__ __forceinline__ void load(const SparsePanel* panels, unsigned index) {
-    if (panels == nullptr) return;
-    group = panels[index].first_group;
-#pragma unroll
-    for (unsigned i = 0; i < 2; ++i) groups[i] = panels[index].groups[threadIdx.x % kWarpSize / 2 * 2 + i];
-  }
-  __device__ __forceinline__ unsigned rounds() const { return groups[0] + groups[1]; }
-};
-
 /// All groups of a site.
 struct Groups {
   const GroupPlaces* places = nullptr;
@@ -148,26 +129,37 @@ struct Groups {
   }
 };
 
-/// A group on its way. The lanes of a warp ask together.
+/// A group on its way.
 struct Group {
   GroupPlaces places;
   GroupValues values;
 
-  __device__ __forceinline__ void ask(const Groups& groups, Panel& panel, unsigned round) {
-    const bool own = round < panel.rounds();
-    const unsigned asking = __ballot_sync(kAllLanes, own), before = (1U << threadIdx.x % kWarpSize) - 1;
-    if (own) {
-      const unsigned at = panel.group + static_cast<unsigned>(__popc(asking & before)) / 2;
-      places = groups.places[at];
-      values = groups.values[at];
-    }
-    panel.group += static_cast<unsigned>(__popc(asking)) / 2;
+  __device__ __forceinline__ void ask(const Groups& groups, const SparsePanel& panel, unsigned round) {
+    if (round >= panel.rounds) return;
+    const unsigned at = panel.first_group + round * kSparseRuns + threadIdx.x % kWarpSize / 2;
+    places = groups.places[at];
+    values = groups.values[at];
   }
 };
 
+/// A lane's sums of a column. In shared memory those of a column's rows lie together, of eight columns a column's room apart, so that lanes
+/// that read two times eight columns are not in the same banks.
+template <unsigned kOwn>
+struct alignas(kOwn * sizeof(float) < kVectorBytes ? kOwn * sizeof(float) : kVectorBytes) Sums {
+  float rows[kOwn];
+
+  /// -0 changes no bit of what it is added to.
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (unsigned row = 0; row < kOwn; ++row) rows[row] = -0.0F;
+  }
+};
+constexpr unsigned kSumColumns = kSparsePanelColumns + kSparsePanelColumns / 8;
+__device__ __forceinline__ unsigned sum_column(unsigned column) { return column + column / 8; }
+
 /// `inputs`: of the lane's rows.
 template <class T, unsigned kOwn>
-__device__ __forceinline__ void add_group(const Group& group, const Rows<T, kOwn>* inputs, float (&sums)[kOwn]) {
+__device__ __forceinline__ void add_group(const Group& group, const Rows<T, kOwn>* inputs, Sums<kOwn>& sums) {
   Rows<T, kOwn> input[kSparseGroupEntries];
 #pragma unroll
   for (unsigned e = 0; e < kSparseGroupEntries; ++e) input[e] = inputs[group.places.of(e)];
@@ -176,11 +168,63 @@ __device__ __forceinline__ void add_group(const Group& group, const Rows<T, kOwn
     const float value = group.values.of[e];
 #pragma unroll
     for (unsigned i = 0; i < kOwn / 2; ++i) {
-      sums[2 * i] = fmaf(first_of(input[e].pairs[i]), value, sums[2 * i]);
-      sums[2 * i + 1] = fmaf(second_of(input[e].pairs[i]), value, sums[2 * i + 1]);
+      sums.rows[2 * i] = fmaf(first_of(input[e].pairs[i]), value, sums.rows[2 * i]);
+      sums.rows[2 * i + 1] = fmaf(second_of(input[e].pairs[i]), value, sums.rows[2 * i + 1]);
     }
   }
 }
+
+/// A panel's part of y on its way: of every row vectors of 16 bytes, that neighbouring rows' lanes have.
+template <class T, unsigned kRows>
+struct Output {
+  static constexpr unsigned kValues = kVectorBytes / sizeof(T), kAll = kRows * kSparsePanelColumns / kValues;
+  static constexpr unsigned kOwn = (kAll + kWarpSize - 1) / kWarpSize;
+  static constexpr unsigned kNext = kWarpSize / kRows * kValues;  // columns from a lane's vector to its next
+  static_assert(kOwn == 1 || kNext % 8 == 0);
+  uint4 before[kOwn];
+
+  __device__ __forceinline__ static unsigned row() { return threadIdx.x % kRows; }
+  __device__ __forceinline__ static unsigned column() { return threadIdx.x % kWarpSize / kRows * kValues; }
+
+  /// y: the lane's first value in the panel, of which `columns` are there; 0: none of the row.
+  __device__ __forceinline__ void load(const T* y, unsigned columns) {
+#pragma unroll
+    for (unsigned i = 0; i < kOwn; ++i) {
+      before[i] = {0, 0, 0, 0};
+      if (column() + i * kNext < columns) before[i] = *reinterpret_cast<const uint4*>(y + i * kNext);
+    }
+  }
+  /// `sums`: of the lane's row and first column.
+  __device__ __forceinline__ void store(T* y, unsigned columns, const float* sums) const {
+#pragma unroll
+    for (unsigned i = 0; i < kOwn; ++i) {
+      if (column() + i * kNext >= columns) break;
+      const uint4 after = {sum<0>(i, sums), sum<1>(i, sums), sum<2>(i, sums), sum<3>(i, sums)};
+      auto* const to = reinterpret_cast<uint4*>(y + i * kNext);
+#if defined(__CUDACC__)
+      __stwb(to, after);  // of an assignment the compiler makes four stores
+#else
+      *to = after;
+#endif
+    }
+  }
+
+ private:
+  template <unsigned kWord>
+  __device__ __forceinline__ uint32_t sum(unsigned i, const float* sums) const {
+    constexpr unsigned kOfWord = sizeof(uint32_t) / sizeof(T);
+    const uint32_t word = kWord == 0 ? before[i].x : kWord == 1 ? before[i].y : kWord == 2 ? before[i].z : before[i].w;
+    T values[kOfWord];
+    std::memcpy(static_cast<void*>(values), &word, sizeof word);
+#pragma unroll
+    for (unsigned k = 0; k < kOfWord; ++k) {
+      values[k] = from_float<T>(to_float(values[k]) + sums[(sum_column(i * kNext) + kWord * kOfWord + k) * kRows]);
+    }
+    uint32_t result = 0;
+    std::memcpy(&result, static_cast<const void*>(values), sizeof result);
+    return result;
+  }
+};
 
 template <class T, unsigned kRows>
 __global__ void __launch_bounds__(kMostWarps* kWarpSize) sparse_kernel(Sparse<T> call) {
@@ -198,26 +242,29 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize) sparse_kernel(Sparse<T>
 
   const TaskLinear* const linears = &call.linears[tile.slot];
   bool any = false;
+#pragma unroll 1
   for (unsigned site = 0; site < call.sites; ++site) any = any || linears[site].sparse_panels != nullptr;
   if (!any) return;
 
   // The warp's panels, those of all sites in a row.
   constexpr unsigned kOwn = kRows / 2;
-  const unsigned lane = threadIdx.x % kWarpSize, own_row = lane % 2 * kOwn;
-  T* const own_y = call.y + (first_row + own_row) * call.out_stride;
+  const unsigned lane = threadIdx.x % kWarpSize, warp = threadIdx.x / kWarpSize, warps = blockDim.x / kWarpSize;
   const auto* const own_inputs = shared_memory<Rows<T, kOwn>>() + lane % 2 * places(in);
-  const unsigned panels = (call.out + kSparsePanelColumns - 1) / kSparsePanelColumns, step = gridDim.y * (blockDim.x / kWarpSize);
-  unsigned site = 0, index = blockIdx.y * (blockDim.x / kWarpSize) + threadIdx.x / kWarpSize;
-  const auto carry = [&] {
+  float* const sums_of_warp = reinterpret_cast<float*>(inputs + places(in) * kRows) + warp * kSumColumns * kRows;
+  const unsigned own_row = Output<T, kRows>::row(), own_column = Output<T, kRows>::column();
+  const bool own_row_is_there = own_row < rows;
+  T* const own_y = call.y + (first_row + own_row) * call.out_stride + own_column;
+  const float* const own_results = sums_of_warp + sum_column(own_column) * kRows + own_row;
+  const unsigned panels = (call.out + kSparsePanelColumns - 1) / kSparsePanelColumns;
+  unsigned site = 0, index = blockIdx.y * warps + warp;
+  const auto load_panel = [&]() -> SparsePanel {
     for (; index >= panels && site < call.sites; index -= panels) ++site;
+    if (site >= call.sites || linears[site].sparse_panels == nullptr) return {};
+    return linears[site].sparse_panels[index];
   };
-  carry();
-  Panel panel;
+  SparsePanel panel = load_panel();
   Groups groups;
-  if (site < call.sites) {
-    panel.load(linears[site].sparse_panels, index);
-    groups.load(linears[site]);
-  }
+  if (site < call.sites) groups.load(linears[site]);
   Group ahead[kGroupsAhead];
 #pragma unroll
   for (unsigned i = 0; i < kGroupsAhead; ++i) ahead[i].ask(groups, panel, i);
@@ -234,77 +281,92 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize) sparse_kernel(Sparse<T>
   __syncthreads();
 
   while (site < call.sites) {
-    const unsigned column = site * call.out + index * kSparsePanelColumns + lane / 2 * 2;
-    const T* const y = own_y + column;
-    const bool writes = panel.rounds() != 0;
-    PairWords<T> before[kOwn];
-#pragma unroll
-    for (unsigned row = 0; row < kOwn; ++row) {
-      if (writes && own_row + row < rows) before[row].load(y + row * call.out_stride);
-    }
-    index += step;
-    carry();
-    Panel following;
-    if (site < call.sites) following.load(linears[site].sparse_panels, index);
+    const unsigned column = index * kSparsePanelColumns, columns = own_row_is_there && panel.rounds != 0 ? call.out - column : 0;
+    T* const y = own_y + (site * call.out + column);
+    Output<T, kRows> output;
+    output.load(y, columns);
+    index += warps * gridDim.y;
+    const SparsePanel following = load_panel();
 
-    // Of the lane's first column, then of its second. -0 changes no bit of y where it is the sum.
-    float first_sums[kOwn], sums[kOwn];
+    const auto own_sums = [&](unsigned of_column) {
+      return reinterpret_cast<Sums<kOwn>*>(sums_of_warp + sum_column(of_column) * kRows + lane % 2 * kOwn);
+    };
+    Sums<kOwn> sums;
+    sums.clear();
 #pragma unroll
-    for (unsigned row = 0; row < kOwn; ++row) first_sums[row] = sums[row] = -0.0F;
-    for (unsigned round = 0; __any_sync(kAllLanes, round < panel.rounds()); round += kGroupsAhead) {
+    for (unsigned i = 0; i < kSparsePanelColumns; i += kSparseRuns) *own_sums(lane / 2 + i) = sums;
+    __syncwarp();
+    unsigned last_column = 0;
+    bool ended = false;  // has a column's end
+    for (unsigned round = 0; round < panel.rounds; round += kGroupsAhead) {
 #pragma unroll
       for (unsigned i = 0; i < kGroupsAhead; ++i) {
-        if (round + i < panel.rounds()) add_group(ahead[i], own_inputs, sums);
-        const bool ends = round + i + 1 == panel.groups[0];
-        if (__any_sync(kAllLanes, ends)) {
-#pragma unroll
-          for (unsigned row = 0; row < kOwn; ++row) {
-            first_sums[row] = ends ? sums[row] : first_sums[row];
-            sums[row] = ends ? -0.0F : sums[row];
-          }
+        if (round + i >= panel.rounds) break;
+        add_group(ahead[i], own_inputs, sums);
+        const bool last = ahead[i].places.last();
+        if (last || round + i + 1 == panel.rounds) last_column = ahead[i].places.column();
+        if (last) {
+          *own_sums(last_column) = sums;
+          sums.clear();
+          ended = true;
         }
         ahead[i].ask(groups, panel, round + i + kGroupsAhead);
       }
     }
-    // TAIL
-    panel = following;
+    __syncwarp();
+    // What of a column lies in earlier runs than its end: of those of one column, a run after the other.
+    for (unsigned left = __ballot_sync(kAllLanes, panel.continued >> lane / 2 & 1); left != 0;) {
+      const bool follows = lane >= 2 && (left >> (lane - 2) & 1) != 0 && !ended, ready = (left >> lane & 1) != 0 && !follows;
+      if (ready) {
+        Sums<kOwn> all = *own_sums(last_column);
+#pragma unroll
+        for (unsigned row = 0; row < kOwn; ++row) all.rows[row] += sums.rows[row];
+        *own_sums(last_column) = all;
+      }
+      left &= ~__ballot_sync(kAllLanes, ready);
+      __syncwarp();
+    }
+
     if (site < call.sites) groups.load(linears[site]);
 #pragma unroll
-    for (unsigned i = 0; i < kGroupsAhead; ++i) ahead[i].ask(groups, panel, i);
-    // A shuffle that changes nothing: otherwise the compiler keeps the addresses of all rows in registers since the loads.
-    T* const to = own_y + __shfl_sync(kAllLanes, column, static_cast<int>(lane));
-    if (!writes) continue;
-#pragma unroll
-    for (unsigned row = 0; row < kOwn; ++row) {
-      const StoredPair<T> pair = before[row].pair();
-      const StoredPair<T> sum = {{from_float<T>(first_of(pair) + first_sums[row]), from_float<T>(second_of(pair) + sums[row])}};
-      if (own_row + row < rows) *reinterpret_cast<StoredPair<T>*>(to + row * call.out_stride) = sum;
-    }
+    for (unsigned i = 0; i < kGroupsAhead; ++i) ahead[i].ask(groups, following, i);
+    output.store(y, columns, own_results);
+    __syncwarp();
+    panel = following;
   }
 }
 
 /// Of a block: a lane's half of them takes a load of 16 bytes.
 template <class T>
 constexpr unsigned kMostRows = 2 * kVectorBytes / sizeof(T);
+template <class T>
+constexpr unsigned kLeastRows = kMostRows<T> / 2;  // 4,096 inputs leave room for so many everywhere
 
-/// As many rows a block as have their inputs in shared memory: all of them read the same entries.
+/// As many rows a block as have room in shared memory: all of them read the same entries.
 template <class T, unsigned kRows>
 void launch_for_rows(Stream stream, const Sparse<T>& call) {
-  const unsigned shared_bytes = places(call.in) * kRows * sizeof(T);
-  if constexpr (kRows > 4) {
-    if (shared_bytes > kSharedBytes) return launch_for_rows<T, kRows / 2>(stream, call);
-  }
-#if defined(__CUDACC__)
-  if (shared_bytes > kUnasked) {  // a refusal is the launch's error, too
-    cudaFuncSetAttribute(sparse_kernel<T, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
-  }
-#endif
   const unsigned panels = call.sites * static_cast<unsigned>(sparse_panel_count(call.out)), parts = kTileRows / kRows;
   const auto quotient = [](unsigned a, unsigned b) { return (a + b - 1) / b; };
   const unsigned most_groups = quotient(panels, kLeastWarps), wanted = quotient(kBusy, call.tiles.most * parts);
   const unsigned groups = wanted < most_groups ? wanted : most_groups;
   // Warps that all have as many panels, but for the last.
   const unsigned rounds = quotient(panels, groups * kMostWarps), warps = quotient(panels, groups * rounds);
+  const auto shared_bytes = static_cast<unsigned>(kRows * (places(call.in) * sizeof(T) + warps * kSumColumns * sizeof(float)));
+  if constexpr (kRows > kLeastRows<T>) {
+    if (shared_bytes > kSharedBytes<T>) return launch_for_rows<T, kRows / 2>(stream, call);
+  }
+#if defined(__CUDACC__)
+  if (shared_bytes > kUnasked) {
+    const bool failed_before = cudaPeekAtLastError() != cudaSuccess;
+    const auto refused = cudaFuncSetAttribute(sparse_kernel<T, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+    if constexpr (kRows > kLeastRows<T>) {
+      if (refused != cudaSuccess) {
+        if (!failed_before) (void)cudaGetLastError();  // a refusal is no error of the launch
+        return launch_for_rows<T, kRows / 2>(stream, call);
+      }
+    }
+  }
+#endif
   launch(stream, sparse_kernel<T, kRows>, dim3(call.tiles.most, groups, parts), dim3(warps * kWarpSize), shared_bytes, call);
 }
 

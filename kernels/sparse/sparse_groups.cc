@@ -10,7 +10,7 @@ constexpr uint32_t groups_of(uint32_t entries) { return (entries + kSparseGroupE
 /// Takes a column's entries one by one, from every bank in stored order.
 class Column {
  public:
-  Column() = default;
+  explicit Column(const SparseColumns& from) : from_(&from) {}
   Column(const SparseColumns& from, uint32_t column) : from_(&from), end_(from.column_start[column + 1]) {
     const uint32_t begin = from.column_start[column];
     groups_ = groups_of(end_ - begin);
@@ -40,39 +40,54 @@ class Column {
  private:
   uint32_t bank(uint32_t entry) const { return sparse_place(from_->rows[entry]) % kSparseBanks; }
 
-  const SparseColumns* from_ = nullptr;
+  const SparseColumns* from_;
   uint32_t end_ = 0, groups_ = 0;
   uint32_t next_[kSparseBanks] = {};
   uint32_t left_[kSparseBanks] = {};
 };
 
+uint32_t rounds_of(const uint32_t* column_start, uint32_t first, uint32_t out) {
+  uint32_t groups = 0;
+  for (uint32_t column = first; column < std::min(first + kSparsePanelColumns, out); ++column) {
+    groups += groups_of(column_start[column + 1] - column_start[column]);
+  }
+  return (groups + kSparseRuns - 1) / kSparseRuns;
+}
+
 }  // namespace
 
 size_t sparse_group_count(const uint32_t* column_start, uint32_t out) {
   size_t count = 0;
-  for (uint32_t column = 0; column < out; ++column) count += groups_of(column_start[column + 1] - column_start[column]);
+  for (uint32_t first = 0; first < out; first += kSparsePanelColumns) count += size_t{rounds_of(column_start, first, out)} * kSparseRuns;
   return count;
 }
 
 void group_sparse(const SparseColumns& from, SparsePanel* panels, uint16_t* places, float* values) {
-  uint32_t group = 0;
+  uint32_t first_group = 0;
   for (uint32_t first = 0; first < from.out; first += kSparsePanelColumns) {
     SparsePanel panel;
-    panel.first_group = group;
-    Column columns[kSparsePanelColumns];
-    for (uint32_t c = 0; c < kSparsePanelColumns && first + c < from.out; ++c) {
-      columns[c] = Column(from, first + c);
-      panel.groups[c] = static_cast<uint16_t>(columns[c].groups());
-    }
-    for (uint32_t round = 0, taken = 1; taken != 0; ++round, group += taken) {
-      taken = 0;
-      for (uint32_t c = 0; c < kSparsePanelColumns; c += 2) {
-        if (round >= columns[c].groups() + columns[c + 1].groups()) continue;
-        Column& column = columns[round < columns[c].groups() ? c : c + 1];
-        for (uint32_t i = 0; i < kSparseGroupEntries; ++i) column.take((i + c / 2) % kSparseBanks, *places++, *values++);
-        ++taken;
+    panel.first_group = first_group;
+    const uint32_t rounds = rounds_of(from.column_start, first, from.out), end = std::min(first + kSparsePanelColumns, from.out);
+    panel.rounds = static_cast<uint16_t>(rounds);
+    uint32_t column = first, left = 0;  // groups of the column that are not written
+    Column entries(from);
+    for (uint32_t run = 0; run < kSparseRuns; ++run) {
+      for (uint32_t round = 0; round < rounds; ++round) {
+        while (left == 0 && column < end) {
+          entries = Column(from, column++);
+          left = entries.groups();
+        }
+        const size_t at = (size_t{first_group} + round * kSparseRuns + run) * kSparseGroupEntries;
+        for (uint32_t i = 0; i < kSparseGroupEntries; ++i) entries.take((i + run) % kSparseBanks, places[at + i], values[at + i]);
+        if (left == 0) continue;  // all are written: this fills up
+        const uint32_t index = column - 1 - first;
+        places[at] |= static_cast<uint16_t>(index % 8 << kSparsePlaceBits);
+        places[at + 2] |= static_cast<uint16_t>(index / 8 << kSparsePlaceBits | (left == 1 ? kSparseLastBit : 0));
+        --left;
       }
+      if (left != 0) panel.continued |= static_cast<uint16_t>(1U << run);
     }
+    first_group += rounds * kSparseRuns;
     *panels++ = panel;
   }
 }

@@ -51,8 +51,11 @@ class DeviceEntries {
 using Densities = std::vector<std::vector<double>>;
 const Densities kOneSite = {{0.005}, {0.05}, {0.0}, {-1}};
 
+/// Blocks beyond those of the tiles. With so many, each tile has one block: with few, its columns are shared out.
+constexpr uint32_t kFewBlocks = 1, kManyBlocks = 150;
+
 template <class T>
-void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities& densities = kOneSite) {
+void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities& densities = kOneSite, uint32_t blocks = kFewBlocks) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(::testing::Message() << "in " << in << " out " << out << " seed " << seed);
   std::mt19937_64 random(seed);
@@ -63,7 +66,7 @@ void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities
     return values;
   };
 
-  // Row 24 is in no tile; a launched block more than there are tiles.
+  // Row 24 is in no tile.
   const std::vector<RowTile> tiles = {{0, 1, 0}, {1, 7, 1}, {8, 16, 2}, {25, 5, 3}, {30, 7, 0}, {37, 1, 1}};
   const uint32_t rows = 38;
   std::vector<float> x = floats(size_t{rows} * in), y = floats(size_t{rows} * out_stride);
@@ -101,7 +104,7 @@ void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities
   call.in = in;
   call.out = out;
   call.out_stride = out_stride;
-  call.tiles = {d_tiles.data(), d_count.data(), static_cast<uint32_t>(tiles.size()) + 1};
+  call.tiles = {d_tiles.data(), d_count.data(), static_cast<uint32_t>(tiles.size()) + blocks};
   call.linears = {d_linears.data() + kSparseSite, stride};
   call.sites = sites;
   sparse(Stream{}, call);
@@ -137,26 +140,34 @@ void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities
 }
 
 TYPED_TEST(SparseCuda, AddsEveryTasksEntries) {
-  expect_sums<TypeParam>(8, 6, 6);
-  expect_sums<TypeParam>(40, 300, 310);
+  expect_sums<TypeParam>(8, 8, 8);
+  expect_sums<TypeParam>(40, 296, 312);
 }
 
-TYPED_TEST(SparseCuda, WarpsWithSeveralPanels) { expect_sums<TypeParam>(16, 1100, 1100); }
+TYPED_TEST(SparseCuda, WarpsOfOnePanelAndOfSeveral) {
+  expect_sums<TypeParam>(16, 1096, 1096, kOneSite, kManyBlocks);
+  expect_sums<TypeParam>(16, 1096, 1096);
+}
 
-// Columns of more groups than are asked for ahead, and of none.
-TYPED_TEST(SparseCuda, LongColumns) { expect_sums<TypeParam>(200, 40, 40, {{0.5}, {0.1}, {0.2}, {0.02}}); }
+// Columns of several runs, and runs of more groups than are asked for ahead.
+TYPED_TEST(SparseCuda, LongColumns) {
+  const Densities dense = {{0.5}, {0.1}, {0.2}, {0.02}};
+  expect_sums<TypeParam>(200, 8, 8, dense);
+  expect_sums<TypeParam>(200, 40, 40, dense);
+}
 
 // Tasks that have an operator at some of the sites, or at none.
 TYPED_TEST(SparseCuda, NeighbouringSites) {
   expect_sums<TypeParam>(40, 16, 48, {{0.05, -1, 0.3}, {-1, 0.1, 0.1}, {-1, -1, 0.2}, {-1, -1, -1}});
-  expect_sums<TypeParam>(64, 384, 3 * 384 + 2, {{0.05, 0.05, 0.05}, {0.05, -1, 0.1}, {0.1, 0.02, 0.2}, {0.0, 0.1, -1}});
+  const Densities wide = {{0.05, 0.05, 0.05}, {0.05, -1, 0.1}, {0.1, 0.02, 0.2}, {0.0, 0.1, -1}};
+  expect_sums<TypeParam>(64, 384, 3 * 384 + 8, wide);
+  expect_sums<TypeParam>(64, 384, 3 * 384 + 8, wide, kManyBlocks);
 }
 
-// A block has half, then a quarter as many rows.
+// A block has half as many rows.
 TYPED_TEST(SparseCuda, InputsThatLeaveRoomForFewerRows) {
-  expect_sums<TypeParam>(1544, 16, 16);
-  expect_sums<TypeParam>(3080, 16, 18);
-  expect_sums<TypeParam>(4096, 16, 16);
+  expect_sums<TypeParam>(3080, 16, 24);
+  expect_sums<TypeParam>(4096, 480, 480, {{0.002}, {0.01}, {0.0}, {-1}}, kManyBlocks);
 }
 
 // What fills up a column's last group has nothing of other inputs.

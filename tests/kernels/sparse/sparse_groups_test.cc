@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <set>
 #include <vector>
@@ -37,29 +38,22 @@ struct Grouped {
     group_sparse({from.column_start.data(), from.rows.data(), from.values.data(), in, from.out()}, panels.data(), places.data(),
                  values.data());
   }
-  /// Groups in the order in which a warp takes them, as (column, group).
-  template <class Use>
-  void each_group(const Use& use) const {
-    for (size_t panel = 0; panel < panels.size(); ++panel) {
-      uint32_t group = panels[panel].first_group;
-      const auto& of_column = panels[panel].groups;
-      for (uint32_t round = 0, taken = 1; taken != 0; ++round) {
-        taken = 0;
-        for (uint32_t c = 0; c < kSparsePanelColumns; c += 2) {
-          if (round >= uint32_t{of_column[c]} + of_column[c + 1]) continue;
-          use(panel * kSparsePanelColumns + (round < of_column[c] ? c : c + 1), group++);
-          ++taken;
-        }
-      }
-    }
-  }
+  uint32_t place(size_t group, uint32_t i) const { return places[group * kSparseGroupEntries + i] & kSparsePlaceMask; }
+  uint32_t column(size_t group) const { return above(group, 0) + above(group, 2) % 4 * 8; }
+  bool last(size_t group) const { return (places[group * kSparseGroupEntries + 2] & kSparseLastBit) != 0; }
+
+ private:
+  uint32_t above(size_t group, uint32_t i) const { return uint32_t{places[group * kSparseGroupEntries + i]} >> kSparsePlaceBits; }
 };
 
-TEST(SparseGroups, HaveEveryEntryOnceAndZerosElsewhere) {
+using Entry = std::pair<uint32_t, float>;  // place, value
+
+TEST(SparseGroups, RunsHaveEveryEntryInItsColumnAndZerosElsewhere) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(::testing::Message() << "seed " << seed);
   std::mt19937_64 random(seed);
   for (const uint32_t out : {1U, 32U, 47U, 96U}) {
+    SCOPED_TRACE(::testing::Message() << "out " << out);
     constexpr uint32_t kIn = 72;
     Operator from;
     for (uint32_t column = 0; column < out; ++column) {
@@ -70,28 +64,41 @@ TEST(SparseGroups, HaveEveryEntryOnceAndZerosElsewhere) {
       from.add_column(inputs);
     }
     const Grouped grouped(from, kIn);
-    std::vector<std::set<std::pair<uint32_t, float>>> found(size_t{out});
+    std::vector<std::vector<Entry>> found(size_t{out});
     size_t groups = 0;
-    grouped.each_group([&](size_t column, uint32_t group) {
-      ASSERT_EQ(group, groups++) << "panels follow each other";
-      ASSERT_LT(column, out);
-      for (uint32_t i = 0; i < kSparseGroupEntries; ++i) {
-        const size_t at = size_t{group} * kSparseGroupEntries + i;
-        if (grouped.places[at] < kIn) {
-          found[column].emplace(grouped.places[at], grouped.values[at]);
-        } else {
-          EXPECT_LT(grouped.places[at], kIn + kSparseBanks);
-          EXPECT_EQ(grouped.values[at], 0);
+    for (size_t p = 0; p < grouped.panels.size(); ++p) {
+      const SparsePanel& panel = grouped.panels[p];
+      ASSERT_EQ(panel.first_group, groups) << "panels follow each other";
+      groups += size_t{panel.rounds} * kSparseRuns;
+      std::vector<Entry> open;  // of the column that is not at its end
+      for (uint32_t run = 0; run < kSparseRuns; ++run) {
+        for (uint32_t round = 0; round < panel.rounds; ++round) {
+          const size_t group = panel.first_group + round * kSparseRuns + run;
+          for (uint32_t i = 0; i < kSparseGroupEntries; ++i) {
+            const float value = grouped.values[group * kSparseGroupEntries + i];
+            if (grouped.place(group, i) < kIn) {
+              open.emplace_back(grouped.place(group, i), value);
+            } else {
+              EXPECT_LT(grouped.place(group, i), kIn + kSparseBanks);
+              EXPECT_EQ(value, 0);
+            }
+          }
+          if (grouped.last(group)) found.at(p * kSparsePanelColumns + grouped.column(group)).swap(open);
+          if (grouped.last(group)) open.clear();
         }
+        EXPECT_EQ(panel.continued >> run & 1, open.empty() ? 0 : 1) << "panel " << p << " run " << run;
       }
-    });
+      EXPECT_TRUE(open.empty());
+    }
     EXPECT_EQ(groups * kSparseGroupEntries, grouped.places.size());
     for (uint32_t column = 0; column < out; ++column) {
-      std::set<std::pair<uint32_t, float>> expected;
+      std::vector<Entry> expected;
       for (uint32_t j = from.column_start[column]; j < from.column_start[column + 1]; ++j) {
-        expected.emplace(sparse_place(from.rows[j]), from.values[j]);
+        expected.emplace_back(sparse_place(from.rows[j]), from.values[j]);
       }
-      EXPECT_EQ(found[column], expected) << "out " << out << " column " << column;
+      std::sort(expected.begin(), expected.end());
+      std::sort(found[column].begin(), found[column].end());
+      EXPECT_EQ(found[column], expected) << "column " << column;
     }
   }
 }
@@ -103,20 +110,18 @@ TEST(SparseGroups, PlacesAreAllInputs) {
   EXPECT_EQ(*places.rbegin(), 63U);
 }
 
-// Four pairs of lanes read at once. Columns that have as many inputs of each bank never meet, in stored order always.
+// Four pairs of lanes read at once. Columns that have as many inputs of each bank never meet.
 TEST(SparseGroups, LanesThatReadAtOnceReadDifferentBanks) {
   Operator from;
-  for (uint32_t column = 0; column < kSparsePanelColumns; ++column) {
-    from.add_column({0, 1, 2, 3, 4, 5, 6, 7});
-  }
+  for (uint32_t column = 0; column < kSparsePanelColumns; ++column) from.add_column({0, 1, 2, 3, 4, 5, 6, 7});
   const Grouped grouped(from, 8);
-  uint32_t pairs = 0, banks = 0;
-  grouped.each_group([&](size_t, uint32_t group) {
-    banks |= 1U << grouped.places[size_t{group} * kSparseGroupEntries] % kSparseBanks;
-    if (++pairs % 4 != 0) return;
-    EXPECT_EQ(banks, 0xFU) << "group " << group;
-    banks = 0;
-  });
+  for (size_t group = 0; group < grouped.panels[0].rounds * kSparseRuns; group += 4) {
+    for (uint32_t i = 0; i < kSparseGroupEntries; ++i) {
+      uint32_t banks = 0;
+      for (uint32_t run = 0; run < 4; ++run) banks |= 1U << grouped.place(group + run, i) % kSparseBanks;
+      EXPECT_EQ(banks, 0xFU) << "group " << group << " entry " << i;
+    }
+  }
 }
 
 }  // namespace

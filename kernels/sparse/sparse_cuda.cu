@@ -21,7 +21,6 @@ namespace {
 
 constexpr unsigned kMostWarps = 24;   // 80 registers a thread; a panel each of BERT-base's 768 columns
 constexpr unsigned kLeastWarps = 8;   // of blocks that share a tile's columns: each stages the inputs anew
-constexpr unsigned kBusy = 128;       // blocks that keep a large GPU busy: with fewer tiles, a tile's columns are shared out
 constexpr unsigned kTileRows = 16;    // at most
 constexpr unsigned kGroupsAhead = 2;  // of a run, on their way: a round of six warps a scheduler takes as long as memory does
 // Of a block, at most: 16 rows of 3,072 inputs need 150 KiB, which Orin, Thor and the data centre's GPUs give to who asks. Others refuse
@@ -342,13 +341,23 @@ constexpr unsigned kMostRows = 2 * kVectorBytes / sizeof(T);
 template <class T>
 constexpr unsigned kLeastRows = kMostRows<T> / 2;  // 4,096 inputs leave room for so many everywhere
 
+/// With fewer blocks than these, a tile's columns are shared out.
+inline unsigned multiprocessors() {
+  int count = 128;
+#if defined(__CUDACC__)
+  int device = 0;
+  if (cudaGetDevice(&device) == cudaSuccess) (void)cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+#endif
+  return static_cast<unsigned>(count);
+}
+
 /// As many rows a block as have room in shared memory: all of them read the same entries.
 template <class T, unsigned kRows>
 void launch_for_rows(Stream stream, const Sparse<T>& call) {
   const unsigned panels = call.sites * static_cast<unsigned>(sparse_panel_count(call.out)), parts = kTileRows / kRows;
   const auto quotient = [](unsigned a, unsigned b) { return (a + b - 1) / b; };
-  const unsigned most_groups = quotient(panels, kLeastWarps), wanted = quotient(kBusy, call.tiles.most * parts);
-  const unsigned groups = wanted < most_groups ? wanted : most_groups;
+  const unsigned most_groups = quotient(panels, kLeastWarps), spare = multiprocessors() / (call.tiles.most * parts);
+  const unsigned groups = spare < 1 ? 1 : spare < most_groups ? spare : most_groups;
   // Warps that all have as many panels, but for the last.
   const unsigned rounds = quotient(panels, groups * kMostWarps), warps = quotient(panels, groups * rounds);
   const auto shared_bytes = static_cast<unsigned>(kRows * (places(call.in) * sizeof(T) + warps * kSumColumns * sizeof(float)));

@@ -3,7 +3,8 @@
 // A panel is 32 neighbouring columns, one warp's work. Their entries, in groups of four of one column, are dealt out to the warp's sixteen
 // pairs of lanes in equal runs, so that no lane waits for another's longer column; a run begins and ends within columns. The groups lie in
 // the order in which the warp takes them: the first of every run, then the second of every run. So the loads of a warp are of neighbouring
-// bytes. Filled up are the last group of a column and the last runs of a panel.
+// bytes. Filled up are the last group of a column and the last runs of a panel: an entry takes 8.1 bytes where columns have 8, 6.5 where
+// they have 31, of which six are its own.
 #pragma once
 
 #include <cstddef>

@@ -125,7 +125,8 @@ void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities
           magnitude += std::abs(product);
         }
         if (begin == end) continue;
-        // An entry is a rounding, as is the addition of y; of sums of at most 1,000 entries.
+        // A product is rounded at most once for each entry of its run, and once for every other run of the column, which has an entry at
+        // least; the addition of y is one more. Of sums of at most 1,000 entries.
         const double error = (end - begin + 1) * 0x1p-24 * magnitude * (1 + 0x1p-10);
         EXPECT_NEAR(as_float(found[at]), expected, error + rounding<T>() * (std::abs(expected) + error) + smallest)
             << "row " << row << " column " << n;

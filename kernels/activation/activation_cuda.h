@@ -48,14 +48,15 @@ __device__ __forceinline__ float activated(float x) {
   }
 }
 
-template <Activation kActivation>
-__device__ __forceinline__ void activate_all(Vector8& x) {
+template <Activation kActivation, unsigned kSize>
+__device__ __forceinline__ void activate_all(FloatVector<kSize>& x) {
 #pragma unroll
-  for (unsigned i = 0; i < kVectorSize; ++i) x[i] = activated<kActivation>(x[i]);
+  for (unsigned i = 0; i < kSize; ++i) x[i] = activated<kActivation>(x[i]);
 }
 
-/// The branch is the same for all threads of a launch or a block, and is taken once for eight values.
-__device__ __forceinline__ void activate(Activation activation, Vector8& x) {
+/// The branch is the same for all threads of a launch or a block, and is taken once for all values.
+template <unsigned kSize>
+__device__ __forceinline__ void activate(Activation activation, FloatVector<kSize>& x) {
   switch (activation) {
     case Activation::kNone:
       return;

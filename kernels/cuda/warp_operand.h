@@ -27,6 +27,14 @@ struct WarpOperand {
       if (row + i * kTile / 2 < valid_rows && at < valid_depth) rows[i] = load_stored(from + (row + i * kTile / 2) * stride + at);
     }
   }
+  /// The same from global memory, asked for where the call stands (vector8.h).
+  __device__ __forceinline__ void load_ahead(const T* from, unsigned stride, unsigned valid_rows, unsigned valid_depth) {
+    const unsigned row = threadIdx.x % kWarpSize / 4, at = threadIdx.x % 4 * kVectorSize;
+#pragma unroll
+    for (unsigned i = 0; i < 2; ++i) {
+      rows[i] = cuda::load_ahead(from + (row + i * kTile / 2) * stride + at, row + i * kTile / 2 < valid_rows && at < valid_depth);
+    }
+  }
 };
 
 /// 16 x 16 sums in float: value i of a lane is the sum of row(i) of the left operand and row column(i) of the right one. Values 2 j and

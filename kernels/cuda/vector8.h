@@ -31,12 +31,15 @@ __device__ __forceinline__ void store_stored(T* to, const StoredVector8<T>& vect
 }
 
 template <class T>
-__device__ __forceinline__ Vector8 load_vector(const T* from) {
-  const StoredVector8<T> stored = load_stored(from);
+__device__ __forceinline__ Vector8 as_vector(const StoredVector8<T>& stored) {
   Vector8 vector;
 #pragma unroll
   for (unsigned i = 0; i < kVectorSize; ++i) vector[i] = to_float(stored.values[i]);
   return vector;
+}
+template <class T>
+__device__ __forceinline__ Vector8 load_vector(const T* from) {
+  return as_vector(load_stored(from));
 }
 
 /// Each value rounded once.

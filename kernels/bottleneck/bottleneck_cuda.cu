@@ -228,8 +228,8 @@ __device__ __forceinline__ void down_product(Weights<T, kVectors>& weights, cons
   const unsigned row = WarpSums::row(2 * pair), own_column = own_tile * kTile + WarpSums::column(2 * pair);
   for (unsigned first = 0; first < inner; first += kGroup) {
     const DownPart part(first, inner, kRun);
-    const StoredVector<float, 2> bias =
-        load_ahead<2>(options.down_bias + first + own_column, options.down_bias != nullptr && first + own_column < inner);
+    const bool has_bias = options.down_bias != nullptr && first + own_column < inner;
+    const StoredVector<float, 2> bias = load_ahead<2>(has_bias ? options.down_bias + first + own_column : nullptr, has_bias);
     WarpSums sums;
     unsigned depth = part.depth;
     bool more = true;
@@ -315,8 +315,8 @@ __device__ __forceinline__ void up_product(Weights<T, kVectors>& weights, const 
   }
 }
 
-/// Step 4 for one row. `product`: its row of the up product, overwritten; `result` is the row that inputs.r() reads, each lane
-/// its own features.
+/// Step 4 for one row. `h`: its h where rows are asked for ahead, overwritten, as is `product`, its row of the up product; `result` is the
+/// row that inputs.r() reads, each lane its own features.
 template <class T, unsigned kVectors>
 __device__ __forceinline__ void finish_row(WarpRow<kVectors>& h, const RowParameter<T, kVectors>& bias,
                                            const RowInputs<T, kVectors>& inputs, const RowParameter<T, kVectors>& up_bias,

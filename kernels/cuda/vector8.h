@@ -60,6 +60,16 @@ __device__ __forceinline__ uint4 load_words(const uint4* from, bool there) {
       : "l"(from), "r"(static_cast<unsigned>(there)));
   return words;
 }
+/// What no other thread of the multiprocessor reads: L1 is not to keep it instead of what is read again.
+__device__ __forceinline__ uint4 load_words_once(const uint4* from, bool there) {
+  uint4 words;
+  asm volatile(
+      "{ .reg .pred there; setp.ne.u32 there, %5, 0; mov.b32 %0, 0; mov.b32 %1, 0; mov.b32 %2, 0; mov.b32 %3, 0;"
+      " @there ld.global.L1::no_allocate.v4.b32 {%0, %1, %2, %3}, [%4]; }"
+      : "=&r"(words.x), "=&r"(words.y), "=&r"(words.z), "=&r"(words.w)
+      : "l"(from), "r"(static_cast<unsigned>(there)));
+  return words;
+}
 #endif
 
 }  // namespace detail

@@ -27,12 +27,21 @@ struct WarpOperand {
       if (row + i * kTile / 2 < valid_rows && at < valid_depth) rows[i] = load_stored(from + (row + i * kTile / 2) * stride + at);
     }
   }
-  /// The same from global memory, asked for where the call stands (vector8.h).
+  /// The same from global memory, asked for where the call stands (vector8.h); for weights, of which a block reads each once.
   __device__ __forceinline__ void load_ahead(const T* from, unsigned stride, unsigned valid_rows, unsigned valid_depth) {
     const unsigned row = threadIdx.x % kWarpSize / 4, at = threadIdx.x % 4 * kVectorSize;
 #pragma unroll
     for (unsigned i = 0; i < 2; ++i) {
-      rows[i] = cuda::load_ahead(from + (row + i * kTile / 2) * stride + at, row + i * kTile / 2 < valid_rows && at < valid_depth);
+      const T* const place = from + (row + i * kTile / 2) * stride + at;
+      const bool there = row + i * kTile / 2 < valid_rows && at < valid_depth;
+#if defined(__CUDACC__)
+#pragma unroll
+      for (unsigned word = 0; word < sizeof(rows[i]) / sizeof(uint4); ++word) {
+        reinterpret_cast<uint4*>(&rows[i])[word] = detail::load_words_once(reinterpret_cast<const uint4*>(place) + word, there);
+      }
+#else
+      rows[i] = cuda::load_ahead(place, there);
+#endif
     }
   }
 };

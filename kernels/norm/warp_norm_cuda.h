@@ -59,7 +59,7 @@ struct StoredRow {
     for (unsigned v = 0; v < kVectors; ++v) {
       const unsigned at = (v * kWarpSize + threadIdx.x % kWarpSize) * kRowVectorSize;
 #if defined(PETS_EMULATED_CUDA)
-      vectors[v] = load_ahead<kRowVectorSize>(from + at, there && at < width);
+      vectors[v] = there && at < width ? load_stored<kRowVectorSize>(from + at) : Words{};
 #elif defined(__CUDACC__)
       vectors[v] = detail::load_words(reinterpret_cast<const Words*>(from + at), there && at < width);
 #endif

@@ -15,6 +15,7 @@ constexpr unsigned kRowsOfBlock = kThreads / kColumns * kRows;
 /// kFastGelu: the activation is kGelu, and T has few enough bits for the fast one.
 template <class T, bool kFastGelu>
 __global__ void __launch_bounds__(kThreads, kFastGelu ? 9 : 6) bias_activation_kernel(BiasActivation<T> call) {
+  follow_earlier_launches();
   const uint32_t at = (blockIdx.y * kColumns + threadIdx.x % kColumns) * kVectorSize;
   const uint32_t first = blockIdx.x * kRowsOfBlock + threadIdx.x / kColumns * kRows;
   if (at >= call.width || first >= call.rows) return;

@@ -275,6 +275,7 @@ __device__ __forceinline__ void forget([[maybe_unused]] unsigned& x) {
 /// A block does one tile of queries for one head.
 template <class T, unsigned kHead>
 __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attention_kernel(Attention<T> call) {
+  follow_earlier_launches();
   using Size = Sizes<T, kHead>;
   constexpr unsigned kSteps = Size::kSteps, kFeatures = Size::kFeatures, kKeyTiles = Size::kKeyTiles, kKeys = Size::kKeys;
   if (blockIdx.x >= *call.tile_count) return;

@@ -374,6 +374,7 @@ __device__ __forceinline__ void finish_row(WarpRow<kVectors>& h, const RowParame
 // there are no registers for them.
 template <class T, unsigned kVectors>
 __global__ void __launch_bounds__(kThreads, 1) bottleneck_kernel(BottleneckSite<T> call) {
+  follow_earlier_launches();
   using Counts = Ahead<T, kVectors>;
   if (call.tiles.end_before(blockIdx.x)) return;
   const unsigned warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize, width = call.hidden;

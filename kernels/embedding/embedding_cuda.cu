@@ -25,6 +25,7 @@ __device__ __forceinline__ const T* table_row(const T* table, const TaskRows& ow
 
 template <class T, unsigned kVectors>
 __global__ void __launch_bounds__(kWarpsPerBlock* kWarpSize) embedding_norm_kernel(EmbeddingNorm<T> call) {
+  follow_earlier_launches();
   const unsigned row = blockIdx.x * kWarpsPerBlock + threadIdx.x / kWarpSize;
   if (row >= call.rows) return;
   const TokenRow token = call.tokens[row];

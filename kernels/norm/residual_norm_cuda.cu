@@ -11,6 +11,7 @@ constexpr unsigned kWarpsPerBlock = 4;  // a warp a row: enough rows in flight t
 // even where the row turns out to be another kernel's, and the norm's parameters before the sums.
 template <class T, unsigned kVectors>
 __global__ void __launch_bounds__(kWarpsPerBlock* kWarpSize) residual_norm_kernel(ResidualNorm<T> call) {
+  follow_earlier_launches();
   const unsigned row = blockIdx.x * kWarpsPerBlock + threadIdx.x / kWarpSize;
   if (row >= call.rows) return;
   const uint32_t slot = call.slots[row];

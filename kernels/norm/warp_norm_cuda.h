@@ -79,10 +79,10 @@ __device__ __forceinline__ WarpRow<kVectors> to_floats(const StoredRow<T, kVecto
   return row;
 }
 
-/// row = row - mean; the result is 1 / sqrt(variance + epsilon). Two passes over registers, the same order of sums for every row. All lanes
-/// of the warp together. between() is called where the row is done and the second sum is not.
-template <unsigned kVectors, class Between>
-__device__ __forceinline__ float center(WarpRow<kVectors>& row, unsigned width, float epsilon, const Between& between) {
+/// row = row - mean; the result is the lane's part of the sum of squares. Two passes over registers, the same order of sums for every row.
+/// All lanes of the warp together.
+template <unsigned kVectors>
+__device__ __forceinline__ float center(WarpRow<kVectors>& row, unsigned width) {
   float sum = 0;
 #pragma unroll
   for (unsigned v = 0; v < kVectors; ++v) {
@@ -101,16 +101,19 @@ __device__ __forceinline__ float center(WarpRow<kVectors>& row, unsigned width, 
       squares = fmaf(x, x, squares);
     }
   }
-  between();
+  return squares;
+}
+/// 1 / sqrt(variance + epsilon) of a row whose lanes have these sums of squares.
+__device__ __forceinline__ float inverse_deviation(float squares, unsigned width, float epsilon) {
   return 1.0F / sqrtf(warp_sum(squares) / static_cast<float>(width) + epsilon);
 }
 
 /// row = (row - mean) / sqrt(variance + epsilon) * gamma + beta, with parameters that are read when they are needed, in few registers.
 template <unsigned kVectors>
 __device__ __forceinline__ void normalize(WarpRow<kVectors>& row, unsigned width, const float* gamma, const float* beta, float epsilon) {
-  const float inverse = center(row, width, epsilon, [&] {
-    for_each_vector(row, width, [&](Vector4& x, unsigned at) { x = x * load_vector<kRowVectorSize>(gamma + at); });
-  });
+  const float squares = center(row, width);
+  for_each_vector(row, width, [&](Vector4& x, unsigned at) { x = x * load_vector<kRowVectorSize>(gamma + at); });
+  const float inverse = inverse_deviation(squares, width, epsilon);
   for_each_vector(row, width, [&](Vector4& x, unsigned at) {
     x = fma(x, constant_vector<kRowVectorSize>(inverse), load_vector<kRowVectorSize>(beta + at));
   });
@@ -120,7 +123,8 @@ __device__ __forceinline__ void normalize(WarpRow<kVectors>& row, unsigned width
 template <unsigned kVectors>
 __device__ __forceinline__ void normalize(WarpRow<kVectors>& row, unsigned width, const StoredRow<float, kVectors>& gamma,
                                           const StoredRow<float, kVectors>& beta, float epsilon) {
-  const Vector4 inverse = constant_vector<kRowVectorSize>(center(row, width, epsilon, [] {}));
+  const float squares = center(row, width);
+  const Vector4 inverse = constant_vector<kRowVectorSize>(inverse_deviation(squares, width, epsilon));
 #pragma unroll
   for (unsigned v = 0; v < kVectors; ++v) row.vectors[v] = fma(row.vectors[v] * gamma[v], inverse, beta[v]);
 }

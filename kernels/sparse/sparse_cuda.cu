@@ -227,6 +227,7 @@ struct Output {
 
 template <class T, unsigned kRows>
 __global__ void __launch_bounds__(kMostWarps* kWarpSize) sparse_kernel(Sparse<T> call) {
+  follow_earlier_launches();
   if (call.tiles.end_before(blockIdx.x)) return;
   const RowTile tile = call.tiles.tiles[blockIdx.x];
   const unsigned skipped = blockIdx.z * kRows;

@@ -40,13 +40,6 @@ struct Ahead {
   static_assert(kColumnTiles % kTiles == 0);
 };
 
-/// Values from row to row of an operand in shared memory: an odd multiple of 64 bytes, so that the two rows that eight lanes of an operand
-/// read together lie in different banks.
-template <class T>
-__host__ __device__ constexpr unsigned operand_stride(unsigned columns) {
-  constexpr unsigned kBytes = sizeof(T);
-  return ((columns * kBytes + 63) / 128 * 128 + 64) / kBytes;
-}
 /// Floats from row to row of the up product's sums: four rows' pairs, which 16 lanes write together, in different banks.
 __host__ __device__ constexpr unsigned products_stride(unsigned columns) { return (columns + 31) / 32 * 32 + 8; }
 
@@ -438,12 +431,7 @@ __global__ void __launch_bounds__(kThreads, 1) bottleneck_kernel(BottleneckSite<
 template <class T, unsigned kVectors>
 void launch_for(Stream stream, const BottleneckSite<T>& call) {
   const size_t bytes = Shared<T>::bytes(call.hidden, call.most_inner);
-#if defined(__CUDACC__)
-  constexpr size_t kUnasked = size_t{48} << 10;  // what every launch may have; a refusal of more is the launch's error, too
-  if (bytes > kUnasked) {
-    cudaFuncSetAttribute(bottleneck_kernel<T, kVectors>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
-  }
-#endif
+  allow_shared_memory(bottleneck_kernel<T, kVectors>, bytes);
   launch(stream, bottleneck_kernel<T, kVectors>, dim3(call.tiles.most), dim3(kThreads), bytes, call);
 }
 

@@ -53,8 +53,8 @@ __device__ __forceinline__ T* shared_memory() {
 
 /// First in every kernel, in all of its threads: waits for the launches before it, and lets the one after it come so far. With compute
 /// capability 9 or more the blocks of a launch then begin while the one before still runs (CUDA's programmatic dependent launch), so what
-/// lies between two launches is no time of both. Before the wait a kernel may read only what no launch of its batch writes; a block must not
-/// end without it, or the launch would seem to be over, and the next one begin, before those ahead of it are.
+/// lies between two launches is no time of both. Before the wait a kernel may read only what no launch of its batch writes; a block must
+/// not end without it, or the launch would seem to be over, and the next one begin, before those ahead of it are.
 __device__ __forceinline__ void follow_earlier_launches() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");
@@ -71,6 +71,14 @@ inline bool launches_overlap() {
            cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= kFirstMajor;
   }();
   return overlap;
+}
+
+/// Before a launch with so many bytes of dynamic shared memory: more than every launch may have must be asked for. A refusal is the
+/// launch's error, too.
+template <class... Parameters>
+void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
+  constexpr size_t kUnasked = size_t{48} << 10;
+  if (bytes > kUnasked) (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
 }
 
 /// Queues kernel(arguments...). Errors of the launch are the caller's to fetch (cudaGetLastError).
@@ -99,7 +107,7 @@ struct BFloat16 {
 };
 /// Where a queue captures what is launched, to run it later and again: launches in order, their arguments by value as in a CUDA graph.
 struct Stream {
-  std::vector<std::function<void()>>* captured = nullptr;
+  std::vector<std::function<void()> >* captured = nullptr;
 };
 
 inline float to_float(float x) { return x; }
@@ -120,6 +128,8 @@ T* shared_memory() {
   return reinterpret_cast<T*>(emulation::place().shared);
 }
 inline void follow_earlier_launches() {}
+template <class... Parameters>
+void allow_shared_memory(void (*)(Parameters...), size_t) {}
 template <class... Parameters, class... Arguments>
 void launch(Stream stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Arguments&... arguments) {
   if (stream.captured == nullptr) return emulation::run_grid(grid, block, shared_bytes, [&] { kernel(arguments...); });

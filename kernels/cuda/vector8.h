@@ -8,6 +8,15 @@ namespace pets::kernels::cuda {
 /// One access of 16 bytes, the widest that a lane has, for 16-bit types; two for float.
 inline constexpr unsigned kVectorSize = 8;
 
+/// The same value, of which the compiler does not know that it is: what follows from it is derived where it is needed, and is not kept in
+/// registers from the kernel's start on.
+__device__ __forceinline__ unsigned derived_here(unsigned x) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(x));
+#endif
+  return x;
+}
+
 /// Neighbouring values in float.
 template <unsigned kSize>
 struct FloatVector {

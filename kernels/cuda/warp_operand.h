@@ -13,6 +13,14 @@ namespace pets::kernels::cuda {
 
 inline constexpr unsigned kDepth = 32;  ///< of an operand
 
+/// Values from row to row of an operand in shared memory: an odd multiple of 64 bytes, so that the two rows that eight lanes of an operand
+/// read together lie in different banks.
+template <class T>
+__host__ __device__ constexpr unsigned operand_stride(unsigned columns) {
+  constexpr unsigned kBytes = sizeof(T);
+  return ((columns * kBytes + 63) / 128 * 128 + 64) / kBytes;
+}
+
 template <class T>
 struct WarpOperand {
   StoredVector8<T> rows[2];
@@ -27,7 +35,8 @@ struct WarpOperand {
       if (row + i * kTile / 2 < valid_rows && at < valid_depth) rows[i] = load_stored(from + (row + i * kTile / 2) * stride + at);
     }
   }
-  /// The same from global memory, asked for where the call stands (vector8.h); for weights, of which a block reads each once.
+  /// The same from global memory, asked for where the call stands (vector8.h). kOnce: for weights, of which a block reads each once.
+  template <bool kOnce = true>
   __device__ __forceinline__ void load_ahead(const T* from, unsigned stride, unsigned valid_rows, unsigned valid_depth) {
     const unsigned row = threadIdx.x % kWarpSize / 4, at = threadIdx.x % 4 * kVectorSize;
 #pragma unroll
@@ -35,13 +44,15 @@ struct WarpOperand {
       const T* const place = from + (row + i * kTile / 2) * stride + at;
       const bool there = row + i * kTile / 2 < valid_rows && at < valid_depth;
 #if defined(__CUDACC__)
+      if constexpr (kOnce) {
 #pragma unroll
-      for (unsigned word = 0; word < sizeof(rows[i]) / sizeof(uint4); ++word) {
-        reinterpret_cast<uint4*>(&rows[i])[word] = detail::load_words_once(reinterpret_cast<const uint4*>(place) + word, there);
+        for (unsigned word = 0; word < sizeof(rows[i]) / sizeof(uint4); ++word) {
+          reinterpret_cast<uint4*>(&rows[i])[word] = detail::load_words_once(reinterpret_cast<const uint4*>(place) + word, there);
+        }
+        continue;
       }
-#else
-      rows[i] = cuda::load_ahead(place, there);
 #endif
+      rows[i] = cuda::load_ahead(place, there);
     }
   }
 };
@@ -244,6 +255,26 @@ __device__ __forceinline__ void multiply_add(float (&sums)[4], const LeftFragmen
 template <class T>
 struct alignas(2 * sizeof(T)) StoredPair {
   T values[2];
+};
+/// The same in registers for a while. In a word: the compiler takes a 16-bit value apart where the register is written, and gives each half
+/// a register.
+template <class T>
+class HeldPair {
+ public:
+  /// Zeros where `there` is false: nothing is read.
+  __device__ __forceinline__ void load(const StoredPair<T>* from, bool there) {
+    word_ = {};
+    if (there) word_ = *reinterpret_cast<const Word*>(from);
+  }
+  __device__ __forceinline__ StoredPair<T> get() const { return *reinterpret_cast<const StoredPair<T>*>(&word_); }
+
+ private:
+#if defined(PETS_EMULATED_CUDA)
+  using Word = StoredPair<T>;
+#else
+  using Word = std::conditional_t<sizeof(T) == sizeof(float), uint2, unsigned>;
+#endif
+  Word word_;
 };
 
 }  // namespace pets::kernels::cuda

@@ -8,6 +8,7 @@
 #include "kernels/cuda/task_operators.h"
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/head/head_rows_cuda.h"
+#include "kernels/low_rank/low_rank_cuda.h"
 #include "kernels/mask/mask_cuda.h"
 #include "kernels/pooling/pooling_cuda.h"
 #include "runtime/engine/batch.h"
@@ -30,7 +31,9 @@ inline constexpr uint32_t kScaledInputs = kTileFamilies;
 
 inline constexpr uint32_t kTileRows = 16;  ///< of a tile, but for those of masks
 /// Of a family's RowTiles.
-constexpr uint32_t tile_rows(uint32_t family) { return family == kMaskTiles ? kernels::cuda::kMaskTileRows : kTileRows; }
+constexpr uint32_t tile_rows(uint32_t family) {
+  return family == kMaskTiles ? kernels::cuda::kMaskTileRows : family == kLowRankTiles ? kernels::cuda::kLowRankTileRows : kTileRows;
+}
 
 /// Tiles of up to `tile_rows` rows of one of `owners` each: every owner may begin a tile and leave its last one unfilled.
 constexpr uint32_t most_tiles(uint32_t rows, uint32_t owners, uint32_t tile_rows) { return std::min(rows, rows / tile_rows + owners); }

@@ -44,7 +44,7 @@ std::vector<LowRankCase> low_rank_cases() {
 
 void measure_case(Gpu& gpu, const LowRankCase& shape) {
   const auto tasks = static_cast<uint32_t>(shape.rows.size());
-  const Tiles tiles(shape.rows);
+  const Tiles tiles(shape.rows, kernels::cuda::kLowRankTileRows);
   const auto padded = [](uint32_t rank) {
     return (rank + kernels::cuda::kRankMultiple - 1) / kernels::cuda::kRankMultiple * kernels::cuda::kRankMultiple;
   };

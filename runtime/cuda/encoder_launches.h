@@ -23,6 +23,10 @@ struct Activations {
   T* dense = nullptr;         ///< a sublayer's product
   T* intermediate = nullptr;  ///< [rows][intermediate]
   T* scaled = nullptr;        ///< [rows][widest input]: where a task scales a linear's input
+  // Of int8 bases alone. Rows are rounded up to what products of integers take: those beyond the batch's hold what was there.
+  int8_t* integers = nullptr;  ///< [rows][widest input]: a product's input
+  float* scale = nullptr;      ///< [rows], of the integers
+  int32_t* sums = nullptr;     ///< [rows][widest output]
 
   void lay_out(memory::Arena& arena, const engine::BaseWeights& base, uint32_t rows);
 };
@@ -110,6 +114,8 @@ class EncoderLaunches {
   void embed(const Rows& rows);
   Status projections(uint32_t layer, const Rows& rows);
   Status linear(const Linear& site, const Rows& rows);
+  /// y = x w^T of the base's weights at the site and its neighbours.
+  Status shared_product(const Linear& site, const T* x, const Rows& rows);
   Status operators(const Linear& site, const T* x, const Rows& rows);
   /// Of the stage's queries, to `context_`, where keys have their rows.
   void attend(const Rows& rows);

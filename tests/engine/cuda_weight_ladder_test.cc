@@ -123,10 +123,10 @@ std::vector<std::pair<const void*, size_t>> operands(const engine::BaseWeights& 
                                                        {tables.embeddings_norm.gamma, h * sizeof(float)},
                                                        {tables.embeddings_norm.beta, h * sizeof(float)}};
   for (const LayerTables<T>& layer : tables.layer) {
-    found.insert(found.end(), {{layer.query_key_value, 3 * h * h * sizeof(T)},
-                               {layer.attention_output, h * h * sizeof(T)},
-                               {layer.up, i * h * sizeof(T)},
-                               {layer.down, h * i * sizeof(T)}});
+    found.insert(found.end(), {{layer.query_key_value.values, 3 * h * h * sizeof(T)},
+                               {layer.attention_output.values, h * h * sizeof(T)},
+                               {layer.up.values, i * h * sizeof(T)},
+                               {layer.down.values, h * i * sizeof(T)}});
     for (uint32_t n = 0; n < engine::kLinearSites; ++n) found.emplace_back(layer.bias[n], (n == engine::kUp ? i : h) * sizeof(float));
     for (const TaskNorm& norm : layer.norm) found.insert(found.end(), {{norm.gamma, h * sizeof(float)}, {norm.beta, h * sizeof(float)}});
   }

@@ -5,7 +5,7 @@
 
 namespace pets::kernels::cuda {
 
-/// One access of 16 bytes, the widest that a lane has, for 16-bit types; two for float.
+/// One access of 16 bytes, the widest that a lane has, for 16-bit types; two for float, one of 8 bytes for int8.
 inline constexpr unsigned kVectorSize = 8;
 
 struct Vector8 {
@@ -16,11 +16,11 @@ struct Vector8 {
 
 /// As it lies in memory.
 template <class T>
-struct alignas(16) StoredVector8 {
+struct alignas(sizeof(T) == 1 ? 8 : 16) StoredVector8 {
   T values[kVectorSize];
 };
 
-/// `from` is 16-byte aligned.
+/// `from` is 16-byte aligned, of int8 8-byte aligned.
 template <class T>
 __device__ __forceinline__ StoredVector8<T> load_stored(const T* from) {
   return *reinterpret_cast<const StoredVector8<T>*>(from);

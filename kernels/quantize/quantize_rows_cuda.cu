@@ -11,10 +11,6 @@ constexpr unsigned kStepWidth = kWarpSize * kVectorSize;  // of a row, that a wa
 constexpr float kLargest = 127;
 constexpr float kSmallestNotZero = 1e-36F;  // below it a step would lose its precision
 
-struct alignas(8) StoredBytes8 {
-  int8_t values[kVectorSize];
-};
-
 /// All loads of a row come first. kSteps: of kStepWidth values.
 template <class T, unsigned kSteps>
 __global__ void __launch_bounds__(kThreads) quantize_rows_kernel(QuantizeRows<T> call) {
@@ -50,12 +46,12 @@ __global__ void __launch_bounds__(kThreads) quantize_rows_kernel(QuantizeRows<T>
 #pragma unroll
   for (unsigned i = 0; i < kSteps; ++i) {
     if (i * kStepWidth + lane * kVectorSize >= call.width) break;
-    StoredBytes8 bytes;
+    StoredVector8<int8_t> bytes;
 #pragma unroll
     for (unsigned n = 0; n < kVectorSize; ++n) {
       bytes.values[n] = static_cast<int8_t>(__float2int_rn(to_float(vectors[i].values[n]) * inverse));
     }
-    *reinterpret_cast<StoredBytes8*>(q + i * kStepWidth) = bytes;
+    store_stored(q + i * kStepWidth, bytes);
   }
   if (lane == 0) call.scale[row] = finite ? (zero ? 0 : largest / kLargest) : __uint_as_float(kNan);
 }

@@ -88,6 +88,24 @@ def table_5(points: list[dict]) -> str:
     return text
 
 
+def against_peft(work: Path) -> str:
+    """The same batches by this engine, from other steps of the run: LoRA of rank 8 at query and value, fp16, BERT-base's shape."""
+    rows = []
+    for queries, step in ((2, "mixed-32"), (32, "mixed-large")):
+        ours = re.search(r"^\| \d+ x LoRA r=8 q,v \| ([\d.]+) \|", text_of(work, step), re.M)
+        for way in ("eager", "torch.compile"):
+            theirs = re.search(rf"^\| \d+ x {queries} queries, {re.escape(way)}: mixed batch by adapter_names \| ([\d.]+) \|", text_of(work, "peft"), re.M)
+            if ours and theirs:
+                rows.append([f"{queries} queries a task, {way}", theirs[1], ours[1], f"{float(theirs[1]) / float(ours[1]):.1f}"])
+    columns = ["32 LoRA tasks, 32 tokens a query", "PyTorch + PEFT, ms", "pets, ms", "times"]
+    return "\n\n" + table(columns, rows) if rows else ""
+
+
+def text_of(work: Path, name: str) -> str:
+    path = work / f"{name}.txt"
+    return path.read_text() if path.exists() else ""
+
+
 def section(name: str, work: Path) -> str:
     """What a step adds to figures.md."""
     if name in TESTS:
@@ -100,9 +118,11 @@ def section(name: str, work: Path) -> str:
         return figure_11(json_lines(work / f"{name}.txt"))
     if name == "table-5":
         return table_5(json_lines(work / f"{name}.txt"))
-    text = (work / f"{name}.txt").read_text().strip()
+    text = text_of(work, name).strip()
     if name in TITLES and text:
         text = f"{TITLES[name]}\n\n{text}"
+    if name == "peft":
+        text += against_peft(work)
     return text
 
 

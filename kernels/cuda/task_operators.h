@@ -60,7 +60,7 @@ struct TaskHead {
   bool normalize = false;  ///< each row of logits is made of length 1
 };
 
-/// Up to 16 neighbouring rows of one task: what one block of a grouped kernel works on.
+/// Neighbouring rows of one task: what one block of a grouped kernel works on. Up to 16, of masks up to kMaskTileRows.
 struct RowTile {
   uint32_t first_row = 0;
   uint16_t rows = 0;

@@ -1,4 +1,4 @@
-// Masked weights on the GPU (MaskBert, Zhao et al. 2020), of all tasks at a site in one launch.
+// Masked weights on the GPU (MaskBert, Zhao et al. 2020), of all tasks at a site, or at neighbouring sites with one input, in one launch.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -6,19 +6,23 @@
 
 namespace pets::kernels::cuda {
 
+/// Of a tile, at most. A block reads its columns' weights once for them all: more rows than other families' tiles have.
+inline constexpr uint32_t kMaskTileRows = 64;
+
 /// y[r] = x[r] (W o mask)^T for the rows of every tile whose task has a mask at the site: replaces what the shared product left there.
-/// Weights whose bit is 0 count as +0. Sums in float, rounded to T once.
+/// Weights whose bit is 0 count as +0. Sums in float, rounded to T once. One block a tile, site and group of output columns; blocks whose
+/// task has no mask end at once.
 template <class T>
 struct Mask {
-  const T* x = nullptr;       ///< [rows][in], 32-byte aligned
-  const T* weight = nullptr;  ///< [out][in], the base's, 32-byte aligned
-  T* y = nullptr;             ///< [rows][out_stride]
+  const T* x = nullptr;       ///< [rows][in], 16-byte aligned
+  const T* weight = nullptr;  ///< [sites][out][in], the base's, 16-byte aligned
+  T* y = nullptr;             ///< [rows][out_stride], 16-byte aligned, of the first site; the others' lie `out` columns further each
   uint32_t in = 0;            ///< a multiple of 16
-  uint32_t out = 0;           ///< a multiple of 16
-  uint32_t out_stride = 0;    ///< values from row to row of y
-  RowTiles tiles;
-  SiteOperators<TaskLinear> linears;
-  uint32_t sites = 1;  ///< neighbours with one input: their y lie `out` columns further each, their operators follow
+  uint32_t out = 0;           ///< of a site, a multiple of 16
+  uint32_t out_stride = 0;    ///< values from row to row of y, a multiple of 8
+  RowTiles tiles;             ///< of up to kMaskTileRows rows
+  SiteOperators<TaskLinear> linears;  ///< of the first site; the others' follow it. Planes are 16-byte aligned
+  uint32_t sites = 1;
 };
 
 template <class T>

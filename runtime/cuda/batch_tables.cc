@@ -27,8 +27,8 @@ void fill_rows(const engine::PackedBatch& batch, const uint16_t* slots, const ui
     std::fill(rows.slots + first, rows.slots + end, slot);
     for (uint32_t family = 0; family < kTileFamilies; ++family) {
       if ((family_bits >> family & 1) == 0) continue;
-      for (uint32_t row = first; row < end; row += kTileRows) {
-        rows.tiles[family][rows.tile_count[family]++] = {row, static_cast<uint16_t>(std::min(kTileRows, end - row)), slot};
+      for (uint32_t row = first; row < end; row += tile_rows(family)) {
+        rows.tiles[family][rows.tile_count[family]++] = {row, static_cast<uint16_t>(std::min(tile_rows(family), end - row)), slot};
       }
     }
   }
@@ -65,7 +65,9 @@ void include(const engine::HeadWeights& head, HeadBounds& bounds) {
 
 void RowTables::lay_out(memory::Arena& arena, uint32_t rows, uint32_t queries) {
   slots = arena.array<uint16_t>(rows);
-  for (RowTile*& family : tiles) family = arena.array<RowTile>(most_tiles(rows, queries, kTileRows));
+  for (uint32_t family = 0; family < kTileFamilies; ++family) {
+    tiles[family] = arena.array<RowTile>(most_tiles(rows, queries, tile_rows(family)));
+  }
   tile_count = arena.array<uint32_t>(kTileFamilies);
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/cuda/task_operators.h"
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/head/head_rows_cuda.h"
+#include "kernels/mask/mask_cuda.h"
 #include "kernels/pooling/pooling_cuda.h"
 #include "runtime/engine/batch.h"
 #include "runtime/memory/arena.h"
@@ -27,7 +28,9 @@ enum TileFamily : uint32_t { kLowRankTiles, kSparseTiles, kMaskTiles, kBottlenec
 /// The one family of operators that works on rows without tiles.
 inline constexpr uint32_t kScaledInputs = kTileFamilies;
 
-inline constexpr uint32_t kTileRows = 16;  ///< of a RowTile
+inline constexpr uint32_t kTileRows = 16;  ///< of a tile, but for those of masks
+/// Of a family's RowTiles.
+constexpr uint32_t tile_rows(uint32_t family) { return family == kMaskTiles ? kernels::cuda::kMaskTileRows : kTileRows; }
 
 /// Tiles of up to `tile_rows` rows of one of `owners` each: every owner may begin a tile and leave its last one unfilled.
 constexpr uint32_t most_tiles(uint32_t rows, uint32_t owners, uint32_t tile_rows) { return std::min(rows, rows / tile_rows + owners); }

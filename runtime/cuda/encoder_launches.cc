@@ -64,7 +64,7 @@ template <class Has, class Launch>
 void EncoderLaunches<T>::each_launch(const Rows& rows, TileFamily family, uint32_t branch, const Has& has, const Launch& launch) const {
   const RowTile* const tiles = tables(rows).tiles[family];
   if (at_.streams == nullptr) {
-    const uint32_t most = most_tiles(rows.count, std::min(extents_.queries, at_.tasks.slots()), kTileRows);
+    const uint32_t most = most_tiles(rows.count, std::min(extents_.queries, at_.tasks.slots()), tile_rows(family));
     launch(queue_.stream(branch), RowTiles{tiles, tables(rows).tile_count + family, most});
     return;
   }

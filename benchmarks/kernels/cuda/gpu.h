@@ -140,15 +140,14 @@ struct Gpu {
   }
 };
 
-/// Tiles of up to 16 rows of tasks that have `rows` each, one after another: in device memory, as grouped kernels take them.
+/// Tiles of up to `tile_rows` rows of tasks that have `rows` each, one after another: in device memory, as grouped kernels take them.
 class Tiles {
  public:
-  explicit Tiles(const std::vector<uint32_t>& rows_of_task) {
-    constexpr uint32_t kTileRows = 16;
+  explicit Tiles(const std::vector<uint32_t>& rows_of_task, uint32_t tile_rows = 16) {
     std::vector<RowTile> tiles;
     for (size_t task = 0; task < rows_of_task.size(); ++task) {
-      for (uint32_t row = 0; row < rows_of_task[task]; row += kTileRows) {
-        const uint32_t count = rows_of_task[task] - row < kTileRows ? rows_of_task[task] - row : kTileRows;
+      for (uint32_t row = 0; row < rows_of_task[task]; row += tile_rows) {
+        const uint32_t count = rows_of_task[task] - row < tile_rows ? rows_of_task[task] - row : tile_rows;
         tiles.push_back({rows_ + row, static_cast<uint16_t>(count), static_cast<uint16_t>(task)});
       }
       rows_ += rows_of_task[task];

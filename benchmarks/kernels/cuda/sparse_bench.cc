@@ -270,7 +270,8 @@ void measure_mask(Gpu& gpu, const char* site, uint32_t in, uint32_t out, uint32_
   std::vector<TaskLinear> linears(size_t{sets} * tasks);
   for (size_t i = 0; i < linears.size(); ++i) linears[i].mask = d_planes.data() + i * words;
   const Array<TaskLinear> d_linears(linears);
-  const Tiles tiles(std::vector<uint32_t>(tasks, rows_of_task));
+  const Tiles tiles(std::vector<uint32_t>(tasks, rows_of_task)),
+      mask_tiles(std::vector<uint32_t>(tasks, rows_of_task), kernels::cuda::kMaskTileRows);
   Array<Half> x(gpu.random.halves(size_t{tiles.rows()} * in, 1)), y(size_t{tiles.rows()} * out);
 
   Way masked, complement, product;
@@ -281,7 +282,7 @@ void measure_mask(Gpu& gpu, const char* site, uint32_t in, uint32_t out, uint32_
                                                               in,
                                                               out,
                                                               out,
-                                                              tiles.tiles(),
+                                                              mask_tiles.tiles(),
                                                               {d_linears.data() + size_t{n % sets} * tasks, 1}});
   };
   complement.queue = [&](uint32_t n) {

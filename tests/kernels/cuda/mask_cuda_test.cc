@@ -16,98 +16,170 @@ template <class T>
 class MaskCuda : public ::testing::Test {};
 TYPED_TEST_SUITE(MaskCuda, ActivationTypes);
 
-constexpr uint32_t kMaskStride = 2, kMaskSite = 1;  // of the operators of a slot, the one that is tested
+constexpr uint32_t kMaskSite = 1;  // of the operators of a slot, the first one that is tested
 
-/// infinite: some weights that every mask but the one of ones leaves out are infinities; that one's task has no mask then.
+/// kRandomMask has a mask at every site, kMaskOfOnes at every other one.
+enum MaskSlot : uint16_t { kRandomMask, kMaskOfOnes, kMaskOfZeros, kNoMask, kMaskSlots };
+
+struct MaskShape {
+  uint32_t in, out, out_stride;
+  uint32_t sites = 1;
+  /// Some weights that every mask but the one of ones leaves out are infinities; that one's task has no mask then.
+  bool infinite = false;
+};
+
+/// Rows 24 and 40 are in no tile, and the last tile ends where x does.
+const std::vector<RowTile> kMaskTestTiles = {{0, 1, kRandomMask},   {1, 7, kMaskOfOnes},     {8, 16, kRandomMask},
+                                             {25, 5, kNoMask},      {30, 3, kMaskOfZeros},   {33, 7, kRandomMask},
+                                             {41, 64, kMaskOfOnes}, {105, 33, kMaskOfZeros}, {138, 47, kRandomMask}};
+
+std::vector<RowTile> mask_tiles_of_one_row(uint32_t count) {
+  std::vector<RowTile> tiles;
+  for (uint32_t row = 0; row < count; ++row) tiles.push_back({row, 1, static_cast<uint16_t>(row % kMaskSlots)});
+  return tiles;
+}
+
+uint32_t end_of_tiles(const std::vector<RowTile>& tiles) { return tiles.back().first_row + tiles.back().rows; }
+
 template <class T>
-void expect_products(uint32_t in, uint32_t out, uint32_t out_stride, bool infinite) {
-  const uint64_t seed = std::random_device()();
-  SCOPED_TRACE(::testing::Message() << "in " << in << " out " << out << " seed " << seed);
-  std::mt19937_64 random(seed);
-  std::normal_distribution<float> normal;
-  const auto floats = [&](size_t count) {
-    std::vector<float> values(count);
-    for (float& value : values) value = normal(random);
-    return values;
-  };
+class Masked {
+ public:
+  Masked(const MaskShape& shape, uint32_t rows, uint64_t seed) : shape_(shape), random_(seed) {
+    const auto& [in, out, out_stride, sites, infinite] = shape;
+    const size_t site_weights = size_t{out} * in;
+    std::vector<float> weight = floats(sites * site_weights), x = floats(size_t{rows} * in), y = floats(size_t{rows} * out_stride);
+    for (size_t at = 0; infinite && at < weight.size(); at += 7)
+      weight[at] = (at % 2 == 0 ? 1.0F : -1.0F) * std::numeric_limits<float>::infinity();
+    d_x_ = DeviceArray<T>(rounded<T>(x));
+    d_weight_ = DeviceArray<T>(rounded<T>(weight));
+    before_ = rounded<T>(y);
+    x_ = std::move(x);
 
-  // Row 24 is in no tile; a launched block more than there are tiles.
-  enum Slot : uint16_t { kRandom, kOnes, kZeros, kNone, kSlots };
-  const std::vector<RowTile> tiles = {{0, 1, kRandom}, {1, 7, kOnes}, {8, 16, kRandom}, {25, 5, kNone}, {30, 3, kZeros}, {33, 7, kRandom}};
-  const uint32_t rows = 40;
-  std::vector<float> x = floats(size_t{rows} * in), y = floats(size_t{rows} * out_stride), weight = floats(size_t{out} * in);
-  for (size_t at = 0; infinite && at < weight.size(); at += 7)
-    weight[at] = (at % 2 == 0 ? 1.0F : -1.0F) * std::numeric_limits<float>::infinity();
-  const DeviceArray<T> d_x(rounded<T>(x)), d_y(rounded<T>(y)), d_weight(rounded<T>(weight));
-  const std::vector<T> before = d_y.read();
-
-  std::vector<std::vector<bool>> keeps;
-  std::vector<DeviceArray<uint32_t>> d_planes;
-  std::vector<TaskLinear> linears(kSlots * kMaskStride);
-  for (uint16_t slot = 0; slot < kNone; ++slot) {
-    std::vector<bool>& keep = keeps.emplace_back(weight.size());
-    std::vector<uint8_t> bits(weight.size() / 8);  // `in` is a multiple of 8
-    for (size_t at = 0; at < weight.size(); ++at) {
-      keep[at] = slot == kOnes || (slot == kRandom && !std::isinf(weight[at]) && random() % 2 == 0);
-      bits[at / 8] |= static_cast<uint8_t>((keep[at] ? 1U : 0U) << at % 8);
-    }
-    std::vector<uint32_t> planes(out / kPanelColumns * bit_plane_words(in));
-    pack_bit_planes16(bits.data(), out, in, planes.data());
-    if (slot != kOnes || !infinite) linears[slot * kMaskStride + kMaskSite].mask = d_planes.emplace_back(planes).data();
-  }
-  const DeviceArray<TaskLinear> d_linears(linears);
-  const DeviceArray<RowTile> d_tiles(tiles);
-  const DeviceArray<uint32_t> d_count(std::vector<uint32_t>{static_cast<uint32_t>(tiles.size())});
-
-  Mask<T> call;
-  call.x = d_x.data();
-  call.weight = d_weight.data();
-  call.y = d_y.data();
-  call.in = in;
-  call.out = out;
-  call.out_stride = out_stride;
-  call.tiles = {d_tiles.data(), d_count.data(), static_cast<uint32_t>(tiles.size()) + 1};
-  call.linears = {d_linears.data() + kMaskSite, kMaskStride};
-  mask(Stream{}, call);
-
-  const std::vector<T> found = d_y.read();
-  std::vector<bool> written(found.size());
-  const double smallest = std::is_same_v<T, Half> ? 0x1p-25 : 0;  // error of rounding a subnormal
-  for (const RowTile& tile : tiles) {
-    if (linears[tile.slot * kMaskStride + kMaskSite].mask == nullptr) continue;
-    for (uint32_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
-      for (uint32_t c = 0; c < out; ++c) {
-        double expected = 0, magnitude = 0;
-        for (uint32_t k = 0; k < in; ++k) {
-          if (!keeps[tile.slot][size_t{c} * in + k]) continue;
-          const double product = double{x[size_t{row} * in + k]} * weight[size_t{c} * in + k];
-          expected += product;
-          magnitude += std::abs(product);
+    linears_.resize(size_t{kMaskSlots} * stride());
+    for (uint16_t slot = 0; slot < kMaskSlots; ++slot) {
+      for (uint32_t site = 0; site < sites; ++site) {
+        std::vector<float>& kept = kept_.emplace_back();  // empty: no mask
+        if (slot == kNoMask || (slot == kMaskOfOnes && (infinite || site % 2 != 0))) continue;
+        kept.resize(site_weights);
+        std::vector<uint8_t> bits(site_weights / 8);  // `in` is a multiple of 8
+        for (size_t at = 0; at < site_weights; ++at) {
+          const float own = weight[site * site_weights + at];
+          const bool keep = slot == kMaskOfOnes || (slot == kRandomMask && !std::isinf(own) && random_() % 2 == 0);
+          kept[at] = keep ? own : 0;
+          bits[at / 8] |= static_cast<uint8_t>((keep ? 1U : 0U) << at % 8);
         }
-        const size_t at = size_t{row} * out_stride + c;
-        const double error = magnitude == 0 ? 0 : in * 0x1p-23 * magnitude + smallest;  // tensor cores may truncate where they add
-        EXPECT_NEAR(as_float(found[at]), expected, error + rounding<T>() * (std::abs(expected) + error))
-            << "row " << row << " column " << c;
-        written[at] = true;
+        std::vector<uint32_t> planes(out / kPanelColumns * bit_plane_words(in));
+        pack_bit_planes16(bits.data(), out, in, planes.data());
+        linears_[slot * stride() + kMaskSite + site].mask = d_planes_.emplace_back(planes).data();
       }
     }
   }
-  for (size_t at = 0; at < found.size(); ++at) {
-    if (written[at]) continue;
-    EXPECT_EQ(std::memcmp(&found[at], &before[at], sizeof(T)), 0) << "row " << at / out_stride << " column " << at % out_stride;
+
+  std::vector<T> run(const std::vector<RowTile>& tiles) const {
+    const DeviceArray<T> d_y(before_);
+    const DeviceArray<TaskLinear> d_linears(linears_);
+    const DeviceArray<RowTile> d_tiles(tiles);
+    const DeviceArray<uint32_t> d_count(std::vector<uint32_t>{static_cast<uint32_t>(tiles.size())});
+    Mask<T> call;
+    call.x = d_x_.data();
+    call.weight = d_weight_.data();
+    call.y = d_y.data();
+    call.in = shape_.in;
+    call.out = shape_.out;
+    call.out_stride = shape_.out_stride;
+    call.tiles = {d_tiles.data(), d_count.data(), static_cast<uint32_t>(tiles.size()) + 1};  // more blocks than there are tiles for
+    call.linears = {d_linears.data() + kMaskSite, stride()};
+    call.sites = shape_.sites;
+    mask(Stream{}, call);
+    return d_y.read();
   }
+
+  void expect(const std::vector<RowTile>& tiles, const std::vector<T>& found) const {
+    const auto& [in, out, out_stride, sites, infinite] = shape_;
+    std::vector<bool> written(found.size());
+    const double smallest = std::is_same_v<T, Half> ? 0x1p-25 : 0;  // error of rounding a subnormal
+    for (const RowTile& tile : tiles) {
+      for (uint32_t site = 0; site < sites; ++site) {
+        const std::vector<float>& kept = kept_[tile.slot * sites + site];
+        for (uint32_t row = tile.first_row; row < tile.first_row + tile.rows && !kept.empty(); ++row) {
+          for (uint32_t c = 0; c < out; ++c) {
+            double expected = 0, magnitude = 0;
+            for (uint32_t k = 0; k < in; ++k) {
+              const double product = double{x_[size_t{row} * in + k]} * kept[size_t{c} * in + k];
+              expected += product;
+              magnitude += std::abs(product);
+            }
+            const size_t at = size_t{row} * out_stride + site * out + c;
+            const double error = magnitude == 0 ? 0 : in * 0x1p-23 * magnitude + smallest;  // tensor cores may truncate where they add
+            EXPECT_NEAR(as_float(found[at]), expected, error + rounding<T>() * (std::abs(expected) + error))
+                << "row " << row << " site " << site << " column " << c;
+            written[at] = true;
+          }
+        }
+      }
+    }
+    for (size_t at = 0; at < found.size(); ++at) {
+      if (written[at]) continue;
+      EXPECT_EQ(std::memcmp(&found[at], &before_[at], sizeof(T)), 0) << "row " << at / out_stride << " column " << at % out_stride;
+    }
+  }
+
+ private:
+  uint32_t stride() const { return kMaskSite + shape_.sites; }
+  std::vector<float> floats(size_t count) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(count);
+    for (float& value : values) value = normal(random_);
+    return values;
+  }
+
+  MaskShape shape_;
+  std::mt19937_64 random_;
+  DeviceArray<T> d_x_, d_weight_;
+  std::vector<float> x_;
+  std::vector<T> before_;
+  std::vector<TaskLinear> linears_;
+  std::vector<DeviceArray<uint32_t>> d_planes_;
+  std::vector<std::vector<float>> kept_;  // [slots][sites]
+};
+
+template <class T>
+void expect_masked(const MaskShape& shape, const std::vector<RowTile>& tiles = kMaskTestTiles) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(::testing::Message() << "in " << shape.in << " out " << shape.out << " seed " << seed);
+  const Masked<T> masked(shape, end_of_tiles(tiles), seed);
+  masked.expect(tiles, masked.run(tiles));
 }
 
 TYPED_TEST(MaskCuda, MultipliesByTheKeptWeights) {
-  expect_products<TypeParam>(32, 16, 16, false);
-  expect_products<TypeParam>(48, 32, 32, true);
+  expect_masked<TypeParam>({32, 16, 16});
+  expect_masked<TypeParam>({48, 32, 32});
   // A part of a step, and a block whose warps do not all have columns.
-  expect_products<TypeParam>(96, 80, 88, false);
+  expect_masked<TypeParam>({96, 80, 88});
 }
 
-TYPED_TEST(MaskCuda, InputsInSeveralChunks) { expect_products<TypeParam>(544, 32, 32, false); }
+TYPED_TEST(MaskCuda, InputsInSeveralStages) {
+  expect_masked<TypeParam>({544, 32, 32});
+  expect_masked<TypeParam>({16, 32, 32});
+}
 
-TYPED_TEST(MaskCuda, InfinitiesThatAreMaskedOutDoNotShow) { expect_products<TypeParam>(64, 48, 48, true); }
+TYPED_TEST(MaskCuda, InfinitiesThatAreMaskedOutDoNotShow) { expect_masked<TypeParam>({64, 48, 48, 1, true}); }
+
+TYPED_TEST(MaskCuda, NeighbouringSitesInOneLaunch) {
+  expect_masked<TypeParam>({80, 48, 152, 3});
+  expect_masked<TypeParam>({32, 144, 432, 3});  // of one site, a group of columns and a part
+}
+
+/// More blocks than any device has multiprocessors: wide ones.
+TYPED_TEST(MaskCuda, ManyTiles) { expect_masked<TypeParam>({112, 144, 144}, mask_tiles_of_one_row(201)); }
+
+TYPED_TEST(MaskCuda, AnOutputDoesNotDependOnTheNumberOfTiles) {
+  const std::vector<RowTile> tiles = mask_tiles_of_one_row(201);
+  const Masked<TypeParam> masked({96, 144, 288, 2}, end_of_tiles(tiles), std::random_device()());
+  const std::vector<TypeParam> all = masked.run(tiles), one = masked.run({tiles[4]});
+  const size_t first = tiles[4].first_row * size_t{288};
+  EXPECT_EQ(std::memcmp(&all[first], &one[first], 288 * sizeof(TypeParam)), 0);
+}
 
 TYPED_TEST(MaskCuda, NothingToLaunch) {
   mask(Stream{}, Mask<TypeParam>{});

@@ -3,11 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <numeric>
 #include <stdexcept>
 #include <vector>
 
+#include "kernels/cuda/async_copy.h"
 #include "kernels/cuda/device.h"
 
 namespace pets::kernels::cuda {
@@ -92,6 +94,35 @@ void throwing_kernel() {
 }
 
 TEST(Simt, AnExceptionEndsTheGrid) { EXPECT_THROW(launch(Stream{}, throwing_kernel, dim3(2), dim3(64), 0), std::runtime_error); }
+
+/// Two groups of copies: the first of what `from` has, the second of zeros.
+void copy_kernel(const float* from, float* out, bool waits) {
+  constexpr unsigned kValues = kCopyBytes / sizeof(float);
+  auto* shared = shared_memory<float>();
+  AsyncCopies copies;
+  copies.copy(shared_address(shared), from, true);
+  copies.commit();
+  copies.copy(shared_address(shared) + kCopyBytes, nullptr, false);
+  copies.commit();
+  if (waits) copies.wait<1>();
+  for (unsigned i = 0; i < 2 * kValues; ++i) out[i] = shared[i];
+  copies.wait<0>();
+  for (unsigned i = 0; i < 2 * kValues; ++i) out[2 * kValues + i] = shared[i];
+}
+
+TEST(Simt, CopiesAreThereWhenTheyWereWaitedFor) {
+  const std::vector<float> from = {1, 2, 3, 4};
+  std::vector<float> out(16);
+  for (const bool waits : {false, true}) {
+    launch(Stream{}, copy_kernel, dim3(1), dim3(1), 2 * kCopyBytes, from.data(), out.data(), waits);
+    for (unsigned i = 0; i < 4; ++i) {
+      EXPECT_EQ(out[i] == from[i], waits) << i;
+      EXPECT_TRUE(std::isnan(out[4 + i])) << i;
+      EXPECT_EQ(out[8 + i], from[i]) << i;
+      EXPECT_EQ(out[12 + i], 0) << i;
+    }
+  }
+}
 
 }  // namespace
 }  // namespace pets::kernels::cuda

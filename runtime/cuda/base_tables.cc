@@ -51,7 +51,6 @@ class Uploader {
   BaseWeight<T> weights(Linears linears) {
     if ((*linears.begin())->type != kernels::WeightType::kInt8) return {matrix<T>(linears)};
     BaseWeight<T> weight;
-    weight.values = matrix<T>(linears);
     weight.integers = matrix<int8_t>(linears);
     weight.scale = scales(linears);
     return weight;

@@ -16,14 +16,14 @@ using kernels::cuda::TaskNorm;
 /// Weights of a linear, or of several with one input, their outputs one after another: in T, or int8 with a scale an output.
 template <class T>
 struct BaseWeight {
-  const T* values = nullptr;         ///< [out][in]; of an int8 base, too: masked weights are made of them
+  const T* values = nullptr;         ///< [out][in]; null of an int8 base
   const int8_t* integers = nullptr;  ///< [out][in], int8 bases only
   const float* scale = nullptr;      ///< [out], int8 bases only
 
   /// Of the outputs from `first` on.
   BaseWeight from_output(size_t first, size_t in) const {
     if (integers == nullptr) return {values + first * in};
-    return {values + first * in, integers + first * in, scale + first};
+    return {nullptr, integers + first * in, scale + first};
   }
 };
 

@@ -102,9 +102,19 @@ Status EncoderLaunches<T>::operators(const Linear& site, const T* x, const Rows&
   if (found.mask) {
     each_launch(rows, kMaskTiles, next_branch(), having([](const LinearOperators& own) { return own.mask != nullptr; }),
                 [&](Stream stream, const RowTiles& tiles) {
-                  const T* const weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden).values;
-                  kernels::cuda::mask(
-                      stream, kernels::cuda::Mask<T>{x, weight, site.y, size.in, size.out, site.y_stride, tiles, linears, site.sites});
+                  const BaseWeight<T> weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
+                  const Activations<T>& own = at_.activations;
+                  // Of int8 bases x as the shared product had it.
+                  kernels::cuda::mask(stream, kernels::cuda::Mask<T>{x,
+                                                                     weight.values,
+                                                                     site.y,
+                                                                     size.in,
+                                                                     size.out,
+                                                                     site.y_stride,
+                                                                     tiles,
+                                                                     linears,
+                                                                     site.sites,
+                                                                     {own.integers, own.scale, weight.integers, weight.scale}});
                 });
   }
   if (found.low_rank) {

@@ -83,7 +83,8 @@ struct Product {
   uint32_t rows = 0, in = 0, out = 0, out_stride = 0;
 };
 
-/// The same of integers, whose sums are exact: in * 127^2 must fit 31 bits.
+/// The same of integers, whose sums are exact: in * 128^2 must fit 31 bits. The engine's own kernel
+/// (kernels/quantize/integer_product_cuda.h) needs no memory for the sums; this is what it is measured against.
 struct Int8Product {
   const int8_t* x = nullptr;  ///< 16-byte aligned, as is w
   const int8_t* w = nullptr;

@@ -9,6 +9,7 @@
 #include "kernels/low_rank/low_rank_cuda.h"
 #include "kernels/mask/mask_cuda.h"
 #include "kernels/norm/residual_norm_cuda.h"
+#include "kernels/quantize/integer_product_cuda.h"
 #include "kernels/quantize/quantize_rows_cuda.h"
 #include "kernels/rows/rows_cuda.h"
 #include "kernels/scale/scale_input_cuda.h"
@@ -36,10 +37,8 @@ void Activations<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& ba
   const size_t widest_in = std::max(base.hidden, padded(base.intermediate));
   scaled = arena.array<T>(all * widest_in);
   if (base.linear_type != kernels::WeightType::kInt8) return;
-  const size_t whole = round_up(rows, kInt8Multiple), widest_out = std::max(3 * base.hidden, padded(base.intermediate));
-  integers = arena.array<int8_t>(whole * widest_in);
-  scale = arena.array<float>(whole);
-  sums = arena.array<int32_t>(whole * widest_out);
+  integers = arena.array<int8_t>(all * widest_in);
+  scale = arena.array<float>(all);
 }
 
 template <class T>
@@ -143,10 +142,8 @@ Status EncoderLaunches<T>::shared_product(const Linear& site, const T* x, const 
   const Activations<T>& own = at_.activations;
   const uint32_t used = at_.base.layer[site.layer].linear[site.index].in;  // padded inputs are activation(0), not always zero
   kernels::cuda::quantize_rows(queue_.stream(), kernels::cuda::QuantizeRows<T>{x, own.integers, own.scale, rows.count, in, used});
-  const uint32_t whole = round_up(rows.count, kInt8Multiple);
-  PETS_RETURN_IF_ERROR(queue_.product(Int8Product{own.integers, weight.integers, own.sums, whole, in, out}));
-  kernels::cuda::dequantize_rows(
-      queue_.stream(), kernels::cuda::DequantizeRows<T>{own.sums, own.scale, weight.scale, site.y, rows.count, out, site.y_stride});
+  kernels::cuda::integer_product(queue_.stream(), kernels::cuda::IntegerProduct<T>{own.integers, own.scale, weight.integers, weight.scale,
+                                                                                   site.y, rows.count, in, out, site.y_stride});
   return {};
 }
 

@@ -17,16 +17,14 @@ namespace pets::cuda {
 /// Activations of one session in device memory, [rows][.].
 template <class T>
 struct Activations {
-  T* hidden = nullptr;        ///< the residual stream
-  T* qkv = nullptr;           ///< [rows][3 hidden]
-  T* context = nullptr;       ///< the attention's output
-  T* dense = nullptr;         ///< a sublayer's product
-  T* intermediate = nullptr;  ///< [rows][intermediate]
-  T* scaled = nullptr;        ///< [rows][widest input]: where a task scales a linear's input
-  // Of int8 bases alone. Rows are rounded up to what products of integers take: those beyond the batch's hold what was there.
-  int8_t* integers = nullptr;  ///< [rows][widest input]: a product's input
+  T* hidden = nullptr;         ///< the residual stream
+  T* qkv = nullptr;            ///< [rows][3 hidden]
+  T* context = nullptr;        ///< the attention's output
+  T* dense = nullptr;          ///< a sublayer's product
+  T* intermediate = nullptr;   ///< [rows][intermediate]
+  T* scaled = nullptr;         ///< [rows][widest input]: where a task scales a linear's input
+  int8_t* integers = nullptr;  ///< [rows][widest input]: a linear's input, int8 bases alone
   float* scale = nullptr;      ///< [rows], of the integers
-  int32_t* sums = nullptr;     ///< [rows][widest output]
 
   void lay_out(memory::Arena& arena, const engine::BaseWeights& base, uint32_t rows);
 };

@@ -253,17 +253,6 @@ __global__ void __launch_bounds__(kThreads, kBlocks<V>) mask_kernel(Mask<T> call
   }
 }
 
-unsigned multiprocessors() {
-#if defined(PETS_EMULATED_CUDA)
-  return 16;  // as Orin
-#else
-  int device = 0, count = 0;
-  const bool known =
-      cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) == cudaSuccess;
-  return known ? static_cast<unsigned>(count) : 1;
-#endif
-}
-
 template <class V, class T>
 void launch_mask(Stream stream, const Mask<T>& call) {
 #if defined(__CUDACC__)

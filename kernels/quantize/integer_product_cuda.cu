@@ -107,17 +107,6 @@ __global__ void __launch_bounds__(kThreads, kBlocks) integer_product_kernel(Inte
   }
 }
 
-unsigned multiprocessors() {
-#if defined(PETS_EMULATED_CUDA)
-  return 16;  // as Orin
-#else
-  int device = 0, count = 0;
-  const bool known =
-      cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) == cudaSuccess;
-  return known ? static_cast<unsigned>(count) : 1;
-#endif
-}
-
 template <class Shape, class T>
 dim3 grid_of(const IntegerProduct<T>& call) {
   return {(call.rows + Shape::kRows - 1) / Shape::kRows, (call.out + Shape::kColumns - 1) / Shape::kColumns};

@@ -38,7 +38,7 @@ void for_each_place(const engine::LinearWeights& linear, const Visit& visit) {
   }
 }
 
-/// The same with the weight's value instead of its place; int8 weights are multiplied by their scales.
+/// The same with the weight's value instead of its place. Not of int8, whose integers stay what they are.
 template <class Visit>
 void for_each_weight(const engine::LinearWeights& linear, const Visit& visit) {
   for_each_place(linear, [&](size_t o, size_t k, size_t at) {
@@ -49,9 +49,6 @@ void for_each_weight(const engine::LinearWeights& linear, const Visit& visit) {
         break;
       case kernels::WeightType::kBFloat16:
         value = kernels::float_from_bfloat(static_cast<const uint16_t*>(linear.panels)[at]);
-        break;
-      case kernels::WeightType::kInt8:
-        value = static_cast<float>(static_cast<const int8_t*>(linear.panels)[at]) * linear.scale[o];
         break;
       default:
         value = static_cast<const float*>(linear.panels)[at];

@@ -8,7 +8,7 @@
 namespace pets::kernels::cuda {
 
 /// y[r] = activation(scale_output * y[r] + bias), in place, in float between one load and one store. Activations as exact as
-/// activation_cuda.h states. Parameters are 16-byte aligned.
+/// activation_cuda.h states, of 16-bit types kGelu as fast_gelu. Parameters are 16-byte aligned.
 template <class T>
 struct BiasActivation {
   T* y = nullptr;  ///< [rows][stride], 16-byte aligned

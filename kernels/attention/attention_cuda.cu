@@ -2,253 +2,383 @@
 
 #include <cmath>
 
-#include "kernels/cuda/warp_matrix.h"
+#include "kernels/cuda/warp_operand.h"
 
+// A warp does 16 queries of a head by itself and in registers: no rows in shared memory, no barrier. With short sequences nearly all of its
+// time is waiting for memory, so all of q, the first keys and values and the biases are asked for at once, the next keys and values while
+// these are worked on. Scores come out of the first product in the order in which the second one takes probabilities. V's rows are read as
+// they lie: neighbouring features of a lane are taken as columns of different products, each of which finds in the lane what it needs of
+// it, and the sums of a lane are neighbours again.
 namespace pets::kernels::cuda {
 namespace {
 
-constexpr unsigned kWarps = 4;
+constexpr unsigned kWarps = kQueryRows / kTile;
 constexpr unsigned kThreads = kWarps * kWarpSize;
-constexpr unsigned kLanesPerRow = kThreads / kQueryRows;  // neighbouring lanes that share a query in softmax and output
-static_assert(kLanesPerRow == 4);
 
-/// Values that move in one access.
+/// kHead: the head size, or what it is filled up to with zeros.
+template <class T, unsigned kHead>
+struct Sizes {
+  static constexpr unsigned kSteps = kHead / kDepth;  // of the depth of q . k
+  static constexpr unsigned kFeatures = kHead / 8;    // neighbours in a row of V, and of the output, that a lane holds
+  /// float, whose products are made of shuffles, is not the type to be fast: it reads q, k and v where they are needed.
+  static constexpr bool kAhead = sizeof(T) < sizeof(float);
+  /// Tiles of keys that are worked on at a time. Registers limit them: of a head of 64, two tiles of K take 32 and of V as many.
+  static constexpr unsigned kKeyTiles = kAhead && kHead <= 64 ? 2 : 1;
+  static constexpr unsigned kKeys = kKeyTiles * kTile;
+  /// Of a multiprocessor, that registers must allow: with heads of 64, BERT-base's 12 of 64 sequences all run at once on an H100.
+  static constexpr unsigned kBlocks = !kAhead || kHead == 128 ? 4 : kHead == 64 ? 6 : 8;
+};
+
+/// Values that move together, 16 bytes an access.
 template <class T, unsigned kCount>
-struct alignas(kCount * sizeof(T)) Packed {
+struct alignas(kCount * sizeof(T) < 16 ? kCount * sizeof(T) : 16) Packed {
   T values[kCount];
 };
-template <class T>
-inline constexpr unsigned kVector = 16 / sizeof(T);  // values of the widest access
-template <class T>
-using Vector = Packed<T, kVector<T>>;
 
-template <class P, class T>
-__device__ __forceinline__ P load(const T* from) {
-  return *reinterpret_cast<const P*>(from);
+template <class T, unsigned kCount>
+__device__ __forceinline__ void store(T* to, const Packed<T, kCount>& from) {
+#if defined(PETS_EMULATED_CUDA)
+  *reinterpret_cast<Packed<T, kCount>*>(to) = from;
+#else
+  using Access = std::conditional_t<sizeof(from) < 16, Packed<unsigned, 2>, uint4>;  // left alone, pairs are stored value by value
+  static_assert(sizeof(from) % sizeof(Access) == 0);
+#pragma unroll
+  for (unsigned i = 0; i < sizeof(from) / sizeof(Access); ++i) reinterpret_cast<Access*>(to)[i] = reinterpret_cast<const Access*>(&from)[i];
+#endif
 }
-template <class P, class T>
-__device__ __forceinline__ void store(T* to, const P& value) {
-  *reinterpret_cast<P*>(to) = value;
-}
 
-/// Keys that are worked on at a time. Registers limit them: K and V are loaded while the product before is made, four vectors (16
-/// registers) a thread. Where heads are small, shared memory: more than 64 would enlarge the scores for little fewer barriers.
-template <class T, unsigned kHead>
-inline constexpr unsigned kKeyBlock = kHead * sizeof(T) < 128 ? 64 : 4 * 16 * kThreads / (kHead * sizeof(T));
+enum Part : unsigned { kQuery, kKey, kValue, kParts };
 
-/// The strides put neighbouring rows of operands 4 banks apart (8 rows of 16 bytes fill all 32 banks) and rows of floats 8 banks apart (4
-/// rows of 4 pairs do).
-template <class T, unsigned kHead>
-struct alignas(16) Shared {
-  static constexpr unsigned kKeys = kKeyBlock<T, kHead>;
-  static constexpr unsigned kHeadStride = kHead + kVector<T>;
-  static constexpr unsigned kKeyStride = kKeys + kVector<T>;
-  static constexpr unsigned kSumStride = (kKeys < kHead ? kHead : kKeys) + 8;
-  static constexpr unsigned kKeysSize = kKeys * kHeadStride, kValuesSize = kHead * kKeyStride;
-
-  float sums[kQueryRows * kSumStride];  // scores [query][key], then the product of the key block [query][feature]
-  T queries[kQueryRows * kHeadStride];
-  T operand[kKeysSize < kValuesSize ? kValuesSize : kKeysSize];  // keys [key][feature], then values [feature][key]
-  T probabilities[kQueryRows * kKeyStride];
-};
-
-/// kRows rows of a head on the way from global to shared memory, in the registers of a block; zero where a row or a feature is none.
-template <class T, unsigned kHead, unsigned kRows>
-class RowsInFlight {
+/// What makes q, k and v of their linears' products, for one head: in shared memory, a copy a warp, since registers are full of rows.
+template <unsigned kHead>
+class Parameters {
  public:
-  __device__ __forceinline__ void load_rows(const T* from, uint32_t stride, uint32_t rows, uint32_t head_size) {
+  static constexpr unsigned kFloats = 2 * kParts * kHead;  // biases, then scales
+
+  template <class T>
+  __device__ __forceinline__ Parameters(const Attention<T>& call, unsigned slot, unsigned head_begin)
+      : own_(shared_memory<float>() + threadIdx.x / kWarpSize * kFloats) {
+    constexpr unsigned kOwn = (kParts * kHead / 4 + kWarpSize - 1) / kWarpSize;
+    const auto value = [](unsigned i) { return (i * kWarpSize + threadIdx.x % kWarpSize) * 4; };
+    const float *bias[kOwn], *scale[kOwn];
 #pragma unroll
     for (unsigned i = 0; i < kOwn; ++i) {
-      values_[i] = {};
-      if (row(i) < rows && feature(i) < head_size) values_[i] = load<Vector<T>>(from + row(i) * stride + feature(i));
+      const unsigned part = value(i) / kHead, feature = value(i) % kHead;
+      bias[i] = scale[i] = nullptr;
+      if (call.linears.operators == nullptr || part >= kParts || feature >= call.head_size) continue;
+      const TaskLinear& own = (&call.linears[slot])[part];
+      const float* const base = part == kQuery ? call.bias[kQuery] : part == kKey ? call.bias[kKey] : call.bias[kValue];
+      bias[i] = (own.bias != nullptr ? own.bias : base) + head_begin + feature;
+      if (own.scale_output != nullptr) scale[i] = own.scale_output + head_begin + feature;
     }
-  }
-  /// to: [kRows][kStride]
-  __device__ __forceinline__ void store_rows(T* to) const {
+    Packed<float, 4> biases[kOwn], scales[kOwn];
+    bool scaled = false;
 #pragma unroll
-    for (unsigned i = 0; i < kOwn; ++i) store(&to[row(i) * kStride + feature(i)], values_[i]);
+    for (unsigned i = 0; i < kOwn; ++i) {
+      biases[i] = {};
+      scales[i] = {{1, 1, 1, 1}};
+      if (bias[i] != nullptr) biases[i] = *reinterpret_cast<const Packed<float, 4>*>(bias[i]);
+      if (scale[i] != nullptr) scales[i] = *reinterpret_cast<const Packed<float, 4>*>(scale[i]);
+      scaled = scaled || scale[i] != nullptr;
+    }
+#pragma unroll
+    for (unsigned i = 0; i < kOwn; ++i) {
+      if (value(i) >= kParts * kHead) continue;
+      *reinterpret_cast<Packed<float, 4>*>(own_ + value(i)) = biases[i];
+      *reinterpret_cast<Packed<float, 4>*>(own_ + kParts * kHead + value(i)) = scales[i];
+    }
+    scaled_ = __any_sync(kAllLanes, scaled ? 1 : 0) != 0;  // and all of the warp's copy is there
+  }
+  /// Four neighbouring features of a part. kScaled: whether the task has any scale, so that nothing is asked for each value.
+  template <bool kScaled>
+  class Four {
+   public:
+    __device__ __forceinline__ Four(const Parameters& all, Part part, unsigned feature) {
+      const float* const from = all.own_ + part * kHead + feature;
+      bias_ = *reinterpret_cast<const Packed<float, 4>*>(from);
+      if constexpr (kScaled) scale_ = *reinterpret_cast<const Packed<float, 4>*>(from + kParts * kHead);
+    }
+    template <class T>
+    __device__ __forceinline__ void apply(T* values) const {
+#pragma unroll
+      for (unsigned i = 0; i < 4; i += 2) {
+        float a, b;
+        read_pair(values + i, a, b);
+        a = kScaled ? fmaf(a, scale_.values[i], bias_.values[i]) : a + bias_.values[i];
+        b = kScaled ? fmaf(b, scale_.values[i + 1], bias_.values[i + 1]) : b + bias_.values[i + 1];
+        write_pair(values + i, a, b);
+      }
+    }
+
+   private:
+    Packed<float, 4> bias_, scale_;
+  };
+  /// rows.apply<kScaled>(...)
+  template <class Rows, class... Arguments>
+  __device__ __forceinline__ void apply(Rows& rows, Arguments... arguments) const {
+    if (scaled_) {
+      rows.template apply<true>(*this, arguments...);
+    } else {
+      rows.template apply<false>(*this, arguments...);
+    }
   }
 
  private:
-  static constexpr unsigned kStride = kHead + kVector<T>;
-  static constexpr unsigned kRowVectors = kHead / kVector<T>, kOwn = kRows * kRowVectors / kThreads;
-  static_assert(kOwn * kThreads == kRows * kRowVectors);
-  __device__ static unsigned row(unsigned i) { return (i * kThreads + threadIdx.x) / kRowVectors; }
-  __device__ static unsigned feature(unsigned i) { return (i * kThreads + threadIdx.x) % kRowVectors * kVector<T>; }
-  Vector<T> values_[kOwn];
+  float* own_;
+  bool scaled_;
 };
 
-/// The same for a block of V, which is transposed on the way. A thread has the same features of two neighbouring keys and stores both at
-/// once; neighbouring lanes have the two halves of a 32-byte sector, the next lanes the next keys, which lie next to each other in a
-/// transposed row.
-template <class T, unsigned kHead, unsigned kKeys>
-class ValuesInFlight {
+/// A warp's part of kTiles x 16 rows of q or k, whose depth a lane has as WarpOperand does.
+template <class T, unsigned kSteps, unsigned kTiles>
+class HeadRows {
  public:
-  __device__ __forceinline__ void load_rows(const T* from, uint32_t stride, uint32_t keys, uint32_t head_size) {
+  __device__ __forceinline__ void load(const T* from, unsigned stride, unsigned rows, unsigned head_size) {
 #pragma unroll
-    for (unsigned i = 0; i < kOwn; ++i) {
+    for (unsigned n = 0; n < kTiles; ++n) {
 #pragma unroll
-      for (unsigned second = 0; second < 2; ++second) {
-        values_[i][second] = {};
-        if (key(i) + second < keys && feature(i) < head_size) {
-          values_[i][second] = load<Vector<T>>(from + (key(i) + second) * stride + feature(i));
+      for (unsigned step = 0; step < kSteps; ++step) {
+        const unsigned at = step * kDepth;
+        operands_[n][step].load(from + n * kTile * stride + at, stride, rows > n * kTile ? rows - n * kTile : 0,
+                                head_size > at ? head_size - at : 0);
+      }
+    }
+  }
+  /// `feature`: of the head, where the rows begin.
+  template <bool kScaled, unsigned kHead>
+  __device__ __forceinline__ void apply(const Parameters<kHead>& parameters, Part part, unsigned feature) {
+#pragma unroll
+    for (unsigned step = 0; step < kSteps; ++step) {
+#pragma unroll
+      for (unsigned i = 0; i < kVectorSize; i += 4) {
+        const typename Parameters<kHead>::template Four<kScaled> four(parameters, part,
+                                                                      feature + step * kDepth + threadIdx.x % 4 * kVectorSize + i);
+#pragma unroll
+        for (unsigned n = 0; n < kTiles; ++n) {
+#pragma unroll
+          for (auto& row : operands_[n][step].rows) four.apply(row.values + i);
         }
       }
     }
   }
-  /// to: [kHead][kStride]
-  __device__ __forceinline__ void store_transposed(T* to) const {
+  __device__ __forceinline__ const WarpOperand<T>& operand(unsigned tile, unsigned step) const { return operands_[tile][step]; }
+
+ private:
+  WarpOperand<T> operands_[kTiles][kSteps];
+};
+
+/// A warp's part of kTiles x 16 rows of v: of four keys of each tile, in the order of a RightFragment, kFeatures neighbours.
+template <class T, unsigned kFeatures, unsigned kTiles>
+class ValueRows {
+ public:
+  __device__ __forceinline__ static unsigned feature() { return threadIdx.x % kWarpSize / 4 * kFeatures; }
+  __device__ __forceinline__ void load(const T* from, unsigned stride, unsigned keys, unsigned head_size) {
 #pragma unroll
-    for (unsigned i = 0; i < kOwn; ++i) {
+    for (unsigned n = 0; n < kTiles; ++n) {
 #pragma unroll
-      for (unsigned j = 0; j < kVector<T>; ++j) {
-        const Packed<T, 2> pair = {{values_[i][0].values[j], values_[i][1].values[j]}};
-        store(&to[(feature(i) + j) * kStride + key(i)], pair);
+      for (unsigned i = 0; i < 4; ++i) {
+        rows_[n][i] = {};
+        if (key(n, i) < keys && feature() < head_size) {
+          rows_[n][i] = *reinterpret_cast<const Packed<T, kFeatures>*>(from + key(n, i) * stride + feature());
+        }
       }
     }
   }
+  /// Keys that are none stay zero: whatever the bias is, they are nothing in a sum.
+  template <bool kScaled, unsigned kHead>
+  __device__ __forceinline__ void apply(const Parameters<kHead>& parameters, unsigned keys) {
+#pragma unroll
+    for (unsigned f = 0; f < kFeatures; f += 4) {
+      const typename Parameters<kHead>::template Four<kScaled> four(parameters, kValue, feature() + f);
+#pragma unroll
+      for (unsigned n = 0; n < kTiles; ++n) {
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) four.apply(rows_[n][i].values + f);
+      }
+    }
+    if (keys >= kTiles * kTile) return;
+#pragma unroll
+    for (unsigned n = 0; n < kTiles; ++n) {
+#pragma unroll
+      for (unsigned i = 0; i < 4; ++i) {
+        if (key(n, i) >= keys) rows_[n][i] = {};
+      }
+    }
+  }
+  /// Of a product whose column n is feature kFeatures * n + j.
+  __device__ __forceinline__ RightFragment<T> fragment(unsigned tile, unsigned j) const { return across<T>(rows_[tile], j); }
 
  private:
-  static constexpr unsigned kStride = kKeys + kVector<T>;
-  static constexpr unsigned kPairs = kKeys / 2 * (kHead / kVector<T>), kOwn = kPairs / kThreads;
-  static_assert(kOwn * kThreads == kPairs);
-  __device__ static unsigned key(unsigned i) { return (i * kThreads + threadIdx.x) % kKeys / 2 * 2; }
-  __device__ static unsigned feature(unsigned i) {
-    const unsigned at = i * kThreads + threadIdx.x;
-    return (at / kKeys * 2 + at % 2) * kVector<T>;
-  }
-  Vector<T> values_[kOwn][2];
+  __device__ static unsigned key(unsigned tile, unsigned i) { return tile * kTile + threadIdx.x % 4 * 2 + i % 2 + i / 2 * kTile / 2; }
+  Packed<T, kFeatures> rows_[kTiles][4];
 };
 
+/// Over the four lanes that share a row of WarpSums.
 __device__ __forceinline__ float row_max(float x) {
-  for (int offset = 1; offset < static_cast<int>(kLanesPerRow); offset *= 2) {
+  for (int offset = 1; offset < 4; offset *= 2) {
     const float other = __shfl_xor_sync(kAllLanes, x, offset);
     x = x < other ? other : x;
   }
   return x;
 }
 __device__ __forceinline__ float row_sum(float x) {
-  for (int offset = 1; offset < static_cast<int>(kLanesPerRow); offset *= 2) x += __shfl_xor_sync(kAllLanes, x, offset);
+  for (int offset = 1; offset < 4; offset *= 2) x += __shfl_xor_sync(kAllLanes, x, offset);
   return x;
 }
 
-/// to[16 * row_tiles][16 * columns] = a b^T over `depth` tiles of 16, the tiles of the result dealt to the warps. row_tiles: 1 or 2.
-template <class T, unsigned kMostDepth>
-__device__ __forceinline__ void block_product(const T* a, unsigned lda, const T* b, unsigned ldb, unsigned row_tiles, unsigned columns,
-                                              unsigned depth, float* to, unsigned ld) {
-#pragma unroll 1
-  for (unsigned i = threadIdx.x / kWarpSize; i < row_tiles * columns; i += kWarps) {
-    const unsigned row = (i & (row_tiles - 1)) * kTile, column = (i >> (row_tiles - 1)) * kTile;  // i modulo and over row_tiles
-    WarpTile<T> product;
+/// The online softmax of a lane's two rows, row r being values i with i / 2 % 2 = r.
+struct Softmax {
+  float maximum[2] = {-INFINITY, -INFINITY};
+  float sum[2] = {};  // over this lane's keys only
+
+  /// Scores of up to `keys` keys become probabilities relative to the new maxima; sums that were relative to the old ones are to be
+  /// multiplied by `rescale`.
+  template <class T, unsigned kTiles>
+  __device__ __forceinline__ void add(WarpSums (&scores)[kTiles], float scale, unsigned keys, LeftFragment<T> (&probabilities)[kTiles],
+                                      float (&rescale)[2]) {
+    float now[2] = {maximum[0], maximum[1]};
 #pragma unroll
-    for (unsigned k = 0; k < kMostDepth; ++k) {
-      if (k < depth) product.multiply_add(a + row * lda + k * kTile, lda, b + column * ldb + k * kTile, ldb);
+    for (unsigned n = 0; n < kTiles; ++n) {
+#pragma unroll
+      for (unsigned i = 0; i < WarpSums::kOwn; ++i) {
+        float& score = scores[n].values[i];
+        score = n * kTile + WarpSums::column(i) < keys ? score * scale : -INFINITY;
+        now[i / 2 % 2] = now[i / 2 % 2] < score ? score : now[i / 2 % 2];
+      }
     }
-    product.store(to + row * ld + column, ld);
+#pragma unroll
+    for (unsigned r = 0; r < 2; ++r) {
+      now[r] = row_max(now[r]);
+      rescale[r] = __expf(maximum[r] - now[r]);
+      maximum[r] = now[r];
+      sum[r] *= rescale[r];
+    }
+#pragma unroll
+    for (unsigned n = 0; n < kTiles; ++n) {
+#pragma unroll
+      for (unsigned i = 0; i < WarpSums::kOwn; i += 2) {
+        float a = __expf(scores[n].values[i] - maximum[i / 2 % 2]), b = __expf(scores[n].values[i + 1] - maximum[i / 2 % 2]);
+        write_pair(probabilities[n].values + i, a, b);
+        read_pair(probabilities[n].values + i, a, b);
+        sum[i / 2 % 2] += a + b;  // as rounded, so that the weights of V add up to one
+      }
+    }
   }
+};
+
+/// What the compiler then knows nothing of.
+__device__ __forceinline__ void forget([[maybe_unused]] unsigned& x) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(x));
+#endif
 }
 
-/// A block does one tile of queries for one head. kHead: the head size, or what it is filled up to with zeros.
+/// A block does one tile of queries for one head.
 template <class T, unsigned kHead>
-__global__ void __launch_bounds__(kThreads) attention_kernel(Attention<T> call) {
-  using Memory = Shared<T, kHead>;
-  constexpr unsigned kKeys = Memory::kKeys;
+__global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attention_kernel(Attention<T> call) {
+  follow_earlier_launches();
+  using Size = Sizes<T, kHead>;
+  constexpr unsigned kSteps = Size::kSteps, kFeatures = Size::kFeatures, kKeyTiles = Size::kKeyTiles, kKeys = Size::kKeys;
   if (blockIdx.x >= *call.tile_count) return;
   const AttentionTile tile = call.tiles[blockIdx.x];
-  Memory& shared = *shared_memory<Memory>();
-  const unsigned row_tiles = (tile.queries + kTile - 1) / kTile;
-  const unsigned row = threadIdx.x / kLanesPerRow, lane_in_row = threadIdx.x % kLanesPerRow;
-  const bool has_row = row < row_tiles * kTile;  // the same for all lanes of a warp
-  const size_t head_begin = static_cast<size_t>(blockIdx.y) * call.head_size;
-  const T* const k = call.k + static_cast<size_t>(tile.first_key) * call.kv_stride + head_begin;
-  const T* const v = call.v + static_cast<size_t>(tile.first_key) * call.kv_stride + head_begin;
+  const unsigned first_row = threadIdx.x / kWarpSize * kTile;
+  if (first_row >= tile.queries) return;
+  const unsigned rows = tile.queries - first_row, head_size = call.head_size, head_begin = blockIdx.y * head_size;
+  const T* const q = call.q + static_cast<size_t>(tile.first_query + first_row) * call.q_stride + head_begin;
+  // Of k and v, from the next rows that are asked for on; of them all, addresses would take registers that are not there.
+  unsigned next = tile.first_key, stride = call.kv_stride;
+  const auto rows_of = [&](const T* part) {
+    unsigned begin = head_begin;
+    forget(begin);
+    return part + static_cast<size_t>(next) * stride + begin;
+  };
 
-  RowsInFlight<T, kHead, kKeys> keys;
-  keys.load_rows(k, call.kv_stride, tile.keys, call.head_size);
-  {
-    RowsInFlight<T, kHead, kQueryRows> queries;
-    queries.load_rows(call.q + static_cast<size_t>(tile.first_query) * call.q_stride + head_begin, call.q_stride, tile.queries,
-                      call.head_size);
-    queries.store_rows(shared.queries);
+  HeadRows<T, kSteps, 1> queries;
+  HeadRows<T, kSteps, kKeyTiles> keys;
+  ValueRows<T, kFeatures, kKeyTiles> values;
+  if constexpr (Size::kAhead) {
+    queries.load(q, call.q_stride, rows, head_size);
+    keys.load(rows_of(call.k), stride, tile.keys, head_size);
+    values.load(rows_of(call.v), stride, tile.keys, head_size);
   }
-  float maximum = -INFINITY, sum = 0;  // of the row; the sum over this lane's keys only
-  float output[kHead / kLanesPerRow];
-#pragma unroll
-  for (float& value : output) value = 0;
+  const Parameters<kHead> parameters(call, tile.slot, head_begin);
+  if constexpr (Size::kAhead) parameters.apply(queries, kQuery, 0);
 
-  for (uint32_t first = 0; first < tile.keys; first += kKeys) {
-    const uint32_t left = tile.keys - first;
-    const unsigned key_tiles = left < kKeys ? (left + kTile - 1) / kTile : kKeys / kTile;
-    ValuesInFlight<T, kHead, kKeys> values;
-    values.load_rows(v + static_cast<size_t>(first) * call.kv_stride, call.kv_stride, left, call.head_size);
-    keys.store_rows(shared.operand);
-    __syncthreads();
-    block_product<T, kHead / kTile>(shared.queries, Memory::kHeadStride, shared.operand, Memory::kHeadStride, row_tiles, key_tiles,
-                                    kHead / kTile, shared.sums, Memory::kSumStride);
-    __syncthreads();
-
-    values.store_transposed(shared.operand);
-    if (left > kKeys) {
-      keys.load_rows(k + static_cast<size_t>(first + kKeys) * call.kv_stride, call.kv_stride, left - kKeys, call.head_size);
-    }
-    float rescale = 0;
-    if (has_row) {
-      float scores[kKeys / kLanesPerRow];
-      float new_maximum = maximum;
+  Softmax softmax;
+  float output[kFeatures][4] = {};
+#pragma unroll 1
+  for (unsigned left = tile.keys;; left -= kKeys) {
+    // Or the compiler keeps the parameters and every row's address in registers, which it does not have.
+    __syncwarp();
+    forget(stride);
+    WarpSums scores[kKeyTiles];
+    if constexpr (Size::kAhead) {
+      parameters.apply(keys, kKey, 0);
 #pragma unroll
-      for (unsigned j = 0; j < kKeys / kLanesPerRow; j += 2) {
-        const unsigned key = j * kLanesPerRow + 2 * lane_in_row;
-        const auto pair = load<Packed<float, 2>>(shared.sums + row * Memory::kSumStride + key);
+      for (unsigned n = 0; n < kKeyTiles; ++n) {
 #pragma unroll
-        for (unsigned second = 0; second < 2; ++second) {
-          const float score = key + second < left ? pair.values[second] * call.scale : -INFINITY;
-          scores[j + second] = score;
-          new_maximum = new_maximum < score ? score : new_maximum;
-        }
+        for (unsigned step = 0; step < kSteps; ++step) multiply_add(scores[n], queries.operand(0, step), keys.operand(n, step));
       }
-      new_maximum = row_max(new_maximum);
-      rescale = __expf(maximum - new_maximum);
-      maximum = new_maximum;
-      sum *= rescale;
-#pragma unroll
-      for (unsigned j = 0; j < kKeys / kLanesPerRow; j += 2) {
-        const Packed<T, 2> pair = {{from_float<T>(__expf(scores[j] - maximum)), from_float<T>(__expf(scores[j + 1] - maximum))}};
-        sum += to_float(pair.values[0]) + to_float(pair.values[1]);  // as rounded, so that the weights of V add up to one
-        store(shared.probabilities + row * Memory::kKeyStride + j * kLanesPerRow + 2 * lane_in_row, pair);
+    } else {
+#pragma unroll 1
+      for (unsigned at = 0; at < head_size; at += kDepth) {
+        HeadRows<T, 1, 1> left_rows, right_rows;
+        left_rows.load(q + at, call.q_stride, rows, head_size - at);
+        right_rows.load(rows_of(call.k) + at, stride, left, head_size - at);
+        parameters.apply(left_rows, kQuery, at);
+        parameters.apply(right_rows, kKey, at);
+        multiply_add(scores[0], left_rows.operand(0, 0), right_rows.operand(0, 0));
       }
     }
-    __syncthreads();
-
-    block_product<T, kKeys / kTile>(shared.probabilities, Memory::kKeyStride, shared.operand, Memory::kKeyStride, row_tiles, kHead / kTile,
-                                    key_tiles, shared.sums, Memory::kSumStride);
-    __syncthreads();
-    if (has_row) {
-#pragma unroll
-      for (unsigned j = 0; j < kHead / kLanesPerRow; j += 2) {
-        const auto pair = load<Packed<float, 2>>(shared.sums + row * Memory::kSumStride + j * kLanesPerRow + 2 * lane_in_row);
-        output[j] = fmaf(output[j], rescale, pair.values[0]);
-        output[j + 1] = fmaf(output[j + 1], rescale, pair.values[1]);
-      }
+    const bool goes_on = left > kKeys;
+    if constexpr (!Size::kAhead) values.load(rows_of(call.v), stride, left, head_size);
+    next += kKeys;
+    if constexpr (Size::kAhead) {
+      if (goes_on) keys.load(rows_of(call.k), stride, left - kKeys, head_size);
     }
+
+    LeftFragment<T> probabilities[kKeyTiles];
+    float rescale[2];
+    softmax.add(scores, call.scale, left, probabilities, rescale);
+    parameters.apply(values, left);
+#pragma unroll
+    for (unsigned j = 0; j < kFeatures; ++j) {
+#pragma unroll
+      for (unsigned i = 0; i < 4; ++i) output[j][i] *= rescale[i / 2];
+#pragma unroll
+      for (unsigned n = 0; n < kKeyTiles; ++n) multiply_add(output[j], probabilities[n], values.fragment(n, j));
+    }
+    if (!goes_on) break;
+    if constexpr (Size::kAhead) values.load(rows_of(call.v), stride, left - kKeys, head_size);
   }
 
-  const float inverse = 1.0F / row_sum(sum);
-  if (row >= tile.queries) return;
-  T* const out = call.out + static_cast<size_t>(tile.first_query + row) * call.out_stride + head_begin;
+  // What is wanted of the tile here is found again, not kept.
+  unsigned block = blockIdx.x, thread = threadIdx.x;
+  forget(block);
+  forget(thread);
+  const AttentionTile& to = call.tiles[block];
+  const unsigned first_out = thread / kWarpSize * kTile;
+  T* const out = call.out + static_cast<size_t>(to.first_query + first_out) * call.out_stride + head_begin;
 #pragma unroll
-  for (unsigned j = 0; j < kHead / kLanesPerRow; j += 2) {
-    const unsigned feature = j * kLanesPerRow + 2 * lane_in_row;
-    const Packed<T, 2> pair = {{from_float<T>(output[j] * inverse), from_float<T>(output[j + 1] * inverse)}};
-    if (feature < call.head_size) store(out + feature, pair);
+  for (unsigned r = 0; r < 2; ++r) {
+    const float inverse = 1.0F / row_sum(softmax.sum[r]);
+    const unsigned row = WarpSums::row(2 * r);
+#pragma unroll
+    for (unsigned second = 0; second < 2; ++second) {
+      const unsigned feature = (threadIdx.x % 4 * 2 + second) * kFeatures;
+      Packed<T, kFeatures> neighbours;
+#pragma unroll
+      for (unsigned j = 0; j < kFeatures; j += 2) {
+        write_pair(neighbours.values + j, output[j][2 * r + second] * inverse, output[j + 1][2 * r + second] * inverse);
+      }
+      if (first_out + row < to.queries && feature < head_size) store(out + row * call.out_stride + feature, neighbours);
+    }
   }
 }
 
 template <unsigned kHead, class T>
 void launch_attention(Stream stream, const Attention<T>& call) {
-  using Memory = Shared<T, kHead>;
-  static_assert(sizeof(Memory) <= 48U << 10);  // what a launch may have without opting in
-  static_assert(offsetof(Memory, queries) % 32 == 0 && offsetof(Memory, operand) % 32 == 0 && offsetof(Memory, probabilities) % 32 == 0);
-  launch(stream, attention_kernel<T, kHead>, dim3(call.most_tiles, call.heads), dim3(kThreads), sizeof(Memory), call);
+  launch(stream, attention_kernel<T, kHead>, dim3(call.most_tiles, call.heads), dim3(kThreads),
+         kWarps * Parameters<kHead>::kFloats * sizeof(float), call);
 }
 
 }  // namespace

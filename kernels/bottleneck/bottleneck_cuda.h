@@ -9,7 +9,7 @@ namespace pets::kernels::cuda {
 
 /// y of bottleneck/bottleneck.h for the rows of every tile whose task has a bottleneck here, with h = scale_output * dense + bias and
 /// r = residual; y replaces the residual. Values stay in float between the products; operands of the two products (u or LN(u), and
-/// act(down)) are rounded to T. Rows and parameters are 16-byte aligned, weights 32-byte (warp_matrix.h).
+/// act(down)) are rounded to T. Rows, parameters and weights are 16-byte aligned.
 template <class T>
 struct BottleneckSite {
   const T* dense = nullptr;     ///< [rows][hidden]: the sublayer's product without bias

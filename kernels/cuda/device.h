@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <type_traits>
 
 #if defined(PETS_EMULATED_CUDA)
@@ -50,10 +51,42 @@ __device__ __forceinline__ T* shared_memory() {
   return reinterpret_cast<T*>(pets_dynamic_shared_memory);
 }
 
+/// First in every kernel, in all of its threads: waits for the launches before it, and lets the one after it come so far. With compute
+/// capability 9 or more the blocks of a launch then begin while the one before still runs (CUDA's programmatic dependent launch), so what
+/// lies between two launches is no time of both. Before the wait a kernel may read only what no launch of its batch writes; a block must not
+/// end without it, or the launch would seem to be over, and the next one begin, before those ahead of it are.
+__device__ __forceinline__ void follow_earlier_launches() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/// Whether the current device begins launches early.
+inline bool launches_overlap() {
+  static const bool overlap = [] {
+    int device = 0, major = 0;
+    constexpr int kFirstMajor = 9;
+    return std::getenv("PETS_NO_PDL") == nullptr && cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= kFirstMajor;
+  }();
+  return overlap;
+}
+
 /// Queues kernel(arguments...). Errors of the launch are the caller's to fetch (cudaGetLastError).
 template <class... Parameters, class... Arguments>
 void launch(Stream stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Arguments&... arguments) {
-  kernel<<<grid, block, shared_bytes, stream>>>(arguments...);
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  config.attrs = &early;
+  config.numAttrs = launches_overlap() ? 1 : 0;
+  (void)cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 #endif
 #else
@@ -86,6 +119,7 @@ template <class T>
 T* shared_memory() {
   return reinterpret_cast<T*>(emulation::place().shared);
 }
+inline void follow_earlier_launches() {}
 template <class... Parameters, class... Arguments>
 void launch(Stream stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Arguments&... arguments) {
   if (stream.captured == nullptr) return emulation::run_grid(grid, block, shared_bytes, [&] { kernel(arguments...); });

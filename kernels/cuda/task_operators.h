@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/bottleneck/bottleneck.h"
+#include "kernels/sparse/sparse_groups.h"
 
 namespace pets::kernels::cuda {
 
@@ -14,16 +15,16 @@ inline constexpr uint32_t kRankMultiple = 16;  ///< the depth of a tensor core's
 
 /// Y = scale_output * [ X' (W o mask + sparse) + (X' a^T) b^T ] + bias, X' = scale_input * X. T is the type of activations.
 struct TaskLinear {
-  const float* bias = nullptr;          ///< [out]; null: the base's
-  const float* scale_input = nullptr;   ///< [in]
-  const float* scale_output = nullptr;  ///< [out]
-  const void* low_rank_a = nullptr;     ///< T [rank][in]
-  const void* low_rank_b = nullptr;     ///< T [out][rank], the scale folded in
-  uint32_t rank = 0;                    ///< a multiple of kRankMultiple: rows of a and columns of b beyond the task's own are zero
-  const uint32_t* mask = nullptr;       ///< bit planes as in mask/mask.h
-  const uint32_t* sparse_column_start = nullptr;  ///< [out + 1] into the entries, which are ordered by output
-  const uint16_t* sparse_rows = nullptr;          ///< input of each entry
-  const float* sparse_values = nullptr;
+  const float* bias = nullptr;                 ///< [out]; null: the base's
+  const float* scale_input = nullptr;          ///< [in]
+  const float* scale_output = nullptr;         ///< [out]
+  const void* low_rank_a = nullptr;            ///< T [rank][in]
+  const void* low_rank_b = nullptr;            ///< T [out][rank], the scale folded in
+  uint32_t rank = 0;                           ///< a multiple of kRankMultiple: rows of a and columns of b beyond the task's own are zero
+  const uint32_t* mask = nullptr;              ///< bit planes as in mask/mask.h
+  const SparsePanel* sparse_panels = nullptr;  ///< as in sparse/sparse_groups.h
+  const uint16_t* sparse_places = nullptr;     ///< of the entries' inputs, groups 8-byte aligned
+  const float* sparse_values = nullptr;        ///< groups 16-byte aligned
 };
 
 struct TaskNorm {

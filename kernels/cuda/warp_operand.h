@@ -28,6 +28,24 @@ struct WarpOperand {
       if (row + i * kTile / 2 < valid_rows && at < valid_depth) rows[i] = load_stored(from + (row + i * kTile / 2) * stride + at);
     }
   }
+  /// The same from global memory, asked for where the call stands (vector8.h); for weights, of which a block reads each once.
+  __device__ __forceinline__ void load_ahead(const T* from, unsigned stride, unsigned valid_rows, unsigned valid_depth) {
+    const unsigned row = threadIdx.x % kWarpSize / 4, at = threadIdx.x % 4 * kVectorSize;
+#pragma unroll
+    for (unsigned i = 0; i < 2; ++i) {
+      const T* const place = from + (row + i * kTile / 2) * stride + at;
+      const bool there = row + i * kTile / 2 < valid_rows && at < valid_depth;
+#if defined(__CUDACC__)
+      static_assert(sizeof(rows[i]) % sizeof(uint4) == 0);
+#pragma unroll
+      for (unsigned word = 0; word < sizeof(rows[i]) / sizeof(uint4); ++word) {
+        reinterpret_cast<uint4*>(&rows[i])[word] = detail::load_words_once(reinterpret_cast<const uint4*>(place) + word, there);
+      }
+#else
+      rows[i] = cuda::load_ahead(place, there);
+#endif
+    }
+  }
 };
 
 /// 16 x 16 sums: value i of a lane is the sum of row(i) of the left operand and row column(i) of the right one. Values 2 j and
@@ -149,6 +167,113 @@ __device__ __forceinline__ void multiply_add(WarpIntegerSums& sums, const WarpOp
   }
 #pragma unroll
   for (unsigned i = 0; i < 2; ++i) detail::multiply_add_half(sums.values + 4 * i, a[0].x, a[1].x, a[0].y, a[1].y, b[i].x, b[i].y);
+#endif
+}
+
+/// Two neighbours in registers that are a word of 16-bit values (4-byte aligned), in float and rounded back, one instruction each. Taken
+/// one by one, values of a vector in registers easily get a register each.
+template <class T>
+__device__ __forceinline__ void read_pair(const T* from, float& first, float& second) {
+#if defined(__CUDACC__) && !defined(PETS_EMULATED_CUDA)
+  if constexpr (sizeof(T) < sizeof(float)) {
+    const unsigned word = *reinterpret_cast<const unsigned*>(from);
+    if constexpr (std::is_same_v<T, Half>) {
+      asm("{.reg .f16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b;}" : "=f"(first), "=f"(second) : "r"(word));
+    } else {
+      first = __uint_as_float(word << 16);
+      second = __uint_as_float(word & 0xFFFF0000U);
+    }
+    return;
+  }
+#endif
+  first = to_float(from[0]);
+  second = to_float(from[1]);
+}
+template <class T>
+__device__ __forceinline__ void write_pair(T* to, float first, float second) {
+#if defined(__CUDACC__) && !defined(PETS_EMULATED_CUDA)
+  if constexpr (sizeof(T) < sizeof(float)) {
+    unsigned word;
+    if constexpr (std::is_same_v<T, Half>) {
+      asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+    } else {
+      asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+    }
+    *reinterpret_cast<unsigned*>(to) = word;
+    return;
+  }
+#endif
+  to[0] = from_float<T>(first);
+  to[1] = from_float<T>(second);
+}
+
+/// Operands of one 16 x 8 x 16 product in the order of mma.m16n8k16, for those that are in registers already: lane 4 g + t has of the left
+/// one depth 2 t, 2 t + 1 of row g, the same of row g + 8, then both with depth 8 more, so the values of WarpSums, as they are, can be one;
+/// of the right one depth 2 t, 2 t + 1, 2 t + 8, 2 t + 9 of row g.
+template <class T>
+struct alignas(16) LeftFragment {
+  T values[8];
+};
+template <class T>
+struct alignas(8) RightFragment {
+  T values[4];
+};
+
+/// Value j of each of four vectors in registers.
+template <class T, class V>
+__device__ __forceinline__ RightFragment<T> across(const V (&vectors)[4], unsigned j) {
+#if defined(__CUDACC__) && !defined(PETS_EMULATED_CUDA)
+  if constexpr (sizeof(T) < sizeof(float)) {
+    unsigned words[4];
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) words[i] = reinterpret_cast<const unsigned*>(vectors[i].values)[j / 2];
+    RightFragment<T> result;
+    const unsigned halves = j % 2 == 0 ? 0x5410 : 0x7632;
+    *reinterpret_cast<uint2*>(&result) = {__byte_perm(words[0], words[1], halves), __byte_perm(words[2], words[3], halves)};
+    return result;
+  }
+#endif
+  return {{vectors[0].values[j], vectors[1].values[j], vectors[2].values[j], vectors[3].values[j]}};
+}
+
+/// sums += left right^T: value i of a lane is the sum of WarpSums::row(i) and 2 t + i % 2. All lanes of the warp together.
+template <class T>
+__device__ __forceinline__ void multiply_add(float (&sums)[4], const LeftFragment<T>& left, const RightFragment<T>& right) {
+#if defined(PETS_EMULATED_CUDA)
+  struct Operands {
+    const LeftFragment<T>* left;
+    const RightFragment<T>* right;
+  } own{&left, &right};
+  const Operands* all[kWarpSize];
+  emulation::show_all(&own, all);
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned row = WarpSums::row(i) % 8, column = WarpSums::column(i);
+    for (unsigned k = 0; k < kTile; ++k) {
+      const auto& a = all[row * 4 + k % 8 / 2]->left->values[k % 2 + k / 8 * 4 + i / 2 * 2];
+      const auto& b = all[column * 4 + k % 8 / 2]->right->values[k % 2 + k / 8 * 2];
+      sums[i] = fmaf(to_float(a), to_float(b), sums[i]);
+    }
+  }
+  __syncwarp();  // all have read
+#elif defined(__CUDACC__)
+  if constexpr (std::is_same_v<T, float>) {
+#pragma unroll
+    for (unsigned k = 0; k < kTile; ++k) {
+      const int lane = static_cast<int>(threadIdx.x % kWarpSize), from = k % 8 / 2;
+      float a[2], b[2];
+#pragma unroll
+      for (unsigned i = 0; i < 2; ++i) {
+        a[i] = __shfl_sync(kAllLanes, left.values[k % 2 + k / 8 * 4 + i * 2], lane / 4 * 4 + from);
+        b[i] = __shfl_sync(kAllLanes, right.values[k % 2 + k / 8 * 2], (lane % 4 * 2 + static_cast<int>(i)) * 4 + from);
+      }
+#pragma unroll
+      for (unsigned i = 0; i < 4; ++i) sums[i] = fmaf(a[i / 2], b[i % 2], sums[i]);
+    }
+  } else {
+    const auto a = *reinterpret_cast<const uint4*>(&left);
+    const auto b = *reinterpret_cast<const uint2*>(&right);
+    detail::multiply_add_half<T>(sums, a.x, a.y, a.z, a.w, b.x, b.y);
+  }
 #endif
 }
 

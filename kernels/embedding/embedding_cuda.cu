@@ -25,6 +25,7 @@ __device__ __forceinline__ const T* table_row(const T* table, const TaskRows& ow
 
 template <class T, unsigned kVectors>
 __global__ void __launch_bounds__(kWarpsPerBlock* kWarpSize) embedding_norm_kernel(EmbeddingNorm<T> call) {
+  follow_earlier_launches();
   const unsigned row = blockIdx.x * kWarpsPerBlock + threadIdx.x / kWarpSize;
   if (row >= call.rows) return;
   const TokenRow token = call.tokens[row];
@@ -34,13 +35,14 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarpSize) embedding_norm_kern
   const T* const token_type = table_row(call.token_type, task.token_type, token.token_type, call.width);
 
   WarpRow<kVectors> values;
-  for_each_vector(values, call.width, [&](Vector8& value, unsigned at) {
-    value = (load_vector(word + at) + load_vector(token_type + at)) + load_vector(position + at);
+  for_each_vector(values, call.width, [&](Vector4& value, unsigned at) {
+    value = (load_vector<kRowVectorSize>(word + at) + load_vector<kRowVectorSize>(token_type + at)) +
+            load_vector<kRowVectorSize>(position + at);
   });
   const TaskNorm& norm = task.norm.gamma != nullptr ? task.norm : call.norm;
   normalize(values, call.width, norm.gamma, norm.beta, call.epsilon);
   T* const hidden = call.hidden + static_cast<size_t>(row) * call.width;
-  for_each_vector(values, call.width, [&](const Vector8& value, unsigned at) { store_vector(hidden + at, value); });
+  for_each_vector(values, call.width, [&](const Vector4& value, unsigned at) { store_vector(hidden + at, value); });
 }
 
 }  // namespace
@@ -49,10 +51,10 @@ template <class T>
 void embedding_norm(Stream stream, const EmbeddingNorm<T>& call) {
   if (call.rows == 0) return;
   const dim3 grid((call.rows + kWarpsPerBlock - 1) / kWarpsPerBlock), block(kWarpsPerBlock * kWarpSize);
-  if (call.width <= 2 * kWarpRowFeatures) {
-    launch(stream, embedding_norm_kernel<T, 2>, grid, block, 0, call);
-  } else {
+  if (call.width <= 4 * kWarpRowFeatures) {
     launch(stream, embedding_norm_kernel<T, 4>, grid, block, 0, call);
+  } else {
+    launch(stream, embedding_norm_kernel<T, 8>, grid, block, 0, call);
   }
 }
 

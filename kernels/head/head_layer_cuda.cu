@@ -26,6 +26,7 @@ constexpr unsigned kBlocks = sizeof(T) == sizeof(float) ? 1 : 2;
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocks<T>) head_layer_kernel(HeadLayer<T> call) {
+  follow_earlier_launches();
   if (blockIdx.x >= *call.rows.tiles.count) return;
   const HeadTile tile = call.rows.tiles.tiles[blockIdx.x];
   const TaskHead& head = call.rows.heads[tile.input.slot];

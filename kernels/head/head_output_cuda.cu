@@ -8,6 +8,7 @@ constexpr unsigned kThreads = kWarps * kWarpSize;
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) head_output_kernel(HeadRows<T> call) {
+  follow_earlier_launches();
   if (blockIdx.x >= *call.tiles.count) return;
   const HeadTile tile = call.tiles.tiles[blockIdx.x];
   const TaskHead& head = call.heads[tile.input.slot];

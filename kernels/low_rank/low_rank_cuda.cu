@@ -48,6 +48,7 @@ constexpr unsigned kBlocks = sizeof(T) == sizeof(float) ? 1 : 2;
 
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocks<T>) low_rank_kernel(LowRank<T> call) {
+  follow_earlier_launches();
   if (call.tiles.end_before(blockIdx.x)) return;
   const RowTile tile = call.tiles.tiles[blockIdx.x];
   const TaskLinear& linear = (&call.linears[tile.slot])[blockIdx.y];

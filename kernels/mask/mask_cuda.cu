@@ -221,6 +221,7 @@ __host__ __device__ constexpr unsigned groups(unsigned out, unsigned sites, unsi
 /// have no work come last; those of one group of columns come together.
 template <class T, class V>
 __global__ void __launch_bounds__(kThreads, kBlocks<V>) mask_kernel(Mask<T> call, uint32_t wide_from) {
+  follow_earlier_launches();
   const unsigned tiles = call.tiles.count != nullptr ? *call.tiles.count : call.tiles.most;
   const bool wide = tiles >= wide_from;
   const unsigned panels = wide ? kMostPanels : 1;

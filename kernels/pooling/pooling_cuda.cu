@@ -12,6 +12,7 @@ constexpr unsigned kLoadsAtOnce = 4;                     // of a lane: 16 regist
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) pool_rows_kernel(PoolRows<T> call) {
+  follow_earlier_launches();
   if (blockIdx.x >= *call.count) return;
   const PooledRow rows = call.rows[blockIdx.x];
   const unsigned warp = threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;

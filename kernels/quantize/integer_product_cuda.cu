@@ -46,20 +46,26 @@ __global__ void __launch_bounds__(kThreads, kBlocks) integer_product_kernel(Inte
   const RowCopies<int8_t, Shape::kRows, kThreads> inputs(stages->x, call.x + static_cast<size_t>(first_row) * in, in, rows);
   const RowCopies<int8_t, Shape::kColumns, kThreads> weights(stages->weight, call.weight + static_cast<size_t>(first_column) * in, in,
                                                              columns);
-  const auto copy_stage = [&](unsigned stage, unsigned word) {
-    if (word < words) {
-      inputs.copy(copies, stage * sizeof(Stage<Shape>), word * kDepth, in);
-      weights.copy(copies, stage * sizeof(Stage<Shape>), word * kDepth, in);
-    }
+  const auto copy_weights = [&](unsigned stage, unsigned word) {
+    if (word < words) weights.copy(copies, stage * sizeof(Stage<Shape>), word * kDepth, in);
+  };
+  const auto copy_inputs = [&](unsigned stage, unsigned word) {
+    if (word < words) inputs.copy(copies, stage * sizeof(Stage<Shape>), word * kDepth, in);
     copies.commit();  // also where it is empty, so that groups can be counted
   };
-  for (unsigned i = 0; i < kBehind; ++i) copy_stage(i, i * kSteps);
+#pragma unroll
+  for (unsigned i = 0; i < kBehind; ++i) copy_weights(i, i * kSteps);
+  follow_earlier_launches();  // which write nothing but inputs
+#pragma unroll
+  for (unsigned i = 0; i < kBehind; ++i) copy_inputs(i, i * kSteps);
 
   WarpIntegerSums sums[kStrips][kPanels];
   for (unsigned word = 0, stage = 0; word < words; word += kSteps) {
     copies.template wait<kBehind - 1>();
     __syncthreads();  // the stage is whole, and all warps are done with the one before it, which is the next to fill
-    copy_stage(stage == 0 ? kBehind : stage - 1, word + kBehind * kSteps);
+    const unsigned next = stage == 0 ? kBehind : stage - 1;
+    copy_weights(next, word + kBehind * kSteps);
+    copy_inputs(next, word + kBehind * kSteps);
     const Stage<Shape>& now = stages[stage];
 #pragma unroll
     for (unsigned s = 0; s < kSteps; ++s) {  // where the depth has only one more, zeros are added

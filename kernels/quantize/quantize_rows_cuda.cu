@@ -14,6 +14,7 @@ constexpr float kSmallestNotZero = 1e-36F;  // below it a step would lose its pr
 /// All loads of a row come first. kSteps: of kStepWidth values.
 template <class T, unsigned kSteps>
 __global__ void __launch_bounds__(kThreads) quantize_rows_kernel(QuantizeRows<T> call) {
+  follow_earlier_launches();
   const unsigned row = blockIdx.x * kWarps + threadIdx.x / kWarpSize, lane = threadIdx.x % kWarpSize;
   if (row >= call.rows) return;
   const T* const x = call.x + static_cast<size_t>(row) * call.width + lane * kVectorSize;
@@ -58,6 +59,7 @@ __global__ void __launch_bounds__(kThreads) quantize_rows_kernel(QuantizeRows<T>
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) dequantize_rows_kernel(DequantizeRows<T> call) {
+  follow_earlier_launches();
   const uint32_t index = blockIdx.x * kThreads + threadIdx.x, vectors = call.out / kVectorSize;  // one a thread
   const uint32_t row = index / vectors, at = index % vectors * kVectorSize;
   if (row >= call.rows) return;

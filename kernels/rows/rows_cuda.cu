@@ -9,6 +9,7 @@ constexpr unsigned kThreads = 128;  // one vector each
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) gather_rows_kernel(const T* from, const uint32_t* rows, uint32_t count, uint32_t width, T* to) {
+  follow_earlier_launches();
   const uint32_t index = blockIdx.x * kThreads + threadIdx.x, vectors = width / kVectorSize;
   const uint32_t row = index / vectors, at = index % vectors * kVectorSize;
   if (row >= count) return;

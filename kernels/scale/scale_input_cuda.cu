@@ -9,6 +9,7 @@ constexpr unsigned kThreads = 128;  // one vector each: the factors, shared by r
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) scale_input_kernel(ScaleInput<T> call) {
+  follow_earlier_launches();
   const uint32_t index = blockIdx.x * kThreads + threadIdx.x, vectors = call.width / kVectorSize;
   const uint32_t row = index / vectors, at = index % vectors * kVectorSize;
   if (row >= call.rows) return;

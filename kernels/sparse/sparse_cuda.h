@@ -1,4 +1,4 @@
-// Sparse deltas on the GPU (diff-pruning, Guo et al. 2021), of all tasks at a site in one launch.
+// Sparse deltas on the GPU (diff-pruning, Guo et al. 2021), of all tasks at a site, or at neighbouring sites with one input, in one launch.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -6,18 +6,20 @@
 
 namespace pets::kernels::cuda {
 
-/// y[r][c] += sum over the entries e of column c of x[r][row of e] * value of e, for the rows of every tile whose task has a sparse
-/// operator at the site. Sums in float, in stored order; y is rounded to T once.
+/// y[r][c] += sum over the entries e of column c of x[r][input of e] * value of e, for the rows of every tile whose task has a sparse
+/// operator at the site. Sums in float, in an order that
+/// the groups alone decide; y is added to the sum, in float, and rounded to T once.
+/// Columns without entries keep their bits. A block stages a tile's inputs once for all sites; one whose task has no entries ends at once.
 template <class T>
 struct Sparse {
-  const T* x = nullptr;  ///< [rows][in], 16-byte aligned
-  T* y = nullptr;        ///< [rows][out_stride]
-  uint32_t in = 0;       ///< a multiple of 8, at most 4,096: a tile's inputs lie in shared memory
-  uint32_t out = 0;
-  uint32_t out_stride = 0;
+  const T* x = nullptr;     ///< [rows][in], 16-byte aligned
+  T* y = nullptr;           ///< [rows][out_stride], 16-byte aligned, of the first site; the others' lie `out` columns further each
+  uint32_t in = 0;          ///< a multiple of 8, at most 4,096: a tile's inputs lie in shared memory
+  uint32_t out = 0;         ///< of a site, a multiple of 8
+  uint32_t out_stride = 0;  ///< values from row to row of y, a multiple of 8
   RowTiles tiles;
-  SiteOperators<TaskLinear> linears;
-  uint32_t sites = 1;  ///< neighbours with one input: their y lie `out` columns further each, their operators follow
+  SiteOperators<TaskLinear> linears;  ///< of the first site; the others' follow it
+  uint32_t sites = 1;
 };
 
 template <class T>

@@ -35,9 +35,10 @@ void fill_rows(const engine::PackedBatch& batch, const uint16_t* slots, const ui
 }
 
 /// Attention of `queries` rows from the sequence's first one on.
-void add_attention(const Sequence& sequence, uint32_t queries, AttentionTile* tiles, uint32_t& count) {
+void add_attention(const Sequence& sequence, uint16_t slot, uint32_t queries, AttentionTile* tiles, uint32_t& count) {
   for (uint32_t row = 0; row < queries; row += kQueryRows) {
-    tiles[count++] = {sequence.first_key + row, std::min(kQueryRows, queries - row), sequence.first_key, sequence.tokens};
+    tiles[count++] = {sequence.first_key + row, sequence.first_key, static_cast<uint16_t>(std::min(kQueryRows, queries - row)),
+                      static_cast<uint16_t>(sequence.tokens), slot};
   }
 }
 
@@ -119,7 +120,7 @@ void fill_stage(Stage stage, const engine::PackedBatch& batch, const uint16_t* s
   for (uint32_t s = 0; s < batch.sequences().size(); ++s) {
     if (!batch.owns_rows(s)) continue;
     const Sequence& sequence = batch.sequences()[s];
-    add_attention(sequence, sequence.rows, tables.attention_tiles[stage], tables.attention_count[stage]);
+    add_attention(sequence, slots[s], sequence.rows, tables.attention_tiles[stage], tables.attention_count[stage]);
     if (stage == kFirstStage) continue;
     for (uint32_t r = 0; r < sequence.rows; ++r) tables.source_rows[stage][sequence.first_row + r] = sources[s] + r;
   }

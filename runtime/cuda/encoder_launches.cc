@@ -178,18 +178,17 @@ Status EncoderLaunches<T>::projections(uint32_t layer, const Rows& rows) {
   if (!scaled) {  // one input: one product, one launch of each family of operators
     const Linear all{layer, kQuery, hidden_, activations.qkv, 3 * hidden, 3};
     PETS_RETURN_IF_ERROR(shared_product(all, hidden_, rows));
-    PETS_RETURN_IF_ERROR(operators(all, hidden_, rows));
+    return operators(all, hidden_, rows);
   }
   for (const engine::LinearIndex index : {kQuery, kKey, kValue}) {
     const Linear site{layer, index, hidden_, activations.qkv + size_t{index} * hidden, 3 * hidden};
-    if (scaled) PETS_RETURN_IF_ERROR(linear(site, rows));
-    bias_activation(site, rows, kernels::Activation::kNone);
+    PETS_RETURN_IF_ERROR(linear(site, rows));
   }
   return {};
 }
 
 template <class T>
-void EncoderLaunches<T>::attend(const Rows& rows) {
+void EncoderLaunches<T>::attend(uint32_t layer, const Rows& rows) {
   kernels::cuda::Attention<T> call;
   call.q = at_.activations.qkv;
   call.k = at_.activations.qkv + at_.base.hidden;
@@ -197,6 +196,8 @@ void EncoderLaunches<T>::attend(const Rows& rows) {
   call.q_stride = call.kv_stride = 3 * at_.base.hidden;
   call.out = context_;
   call.out_stride = at_.base.hidden;
+  for (const engine::LinearIndex index : {kQuery, kKey, kValue}) call.bias[index] = at_.tables.layer[layer].bias[index];
+  call.linears = at_.tasks.linears(layer, kQuery);
   call.heads = at_.base.heads;
   call.head_size = at_.base.head_size;
   call.scale = 1.0F / std::sqrt(static_cast<float>(at_.base.head_size));
@@ -276,13 +277,13 @@ Status EncoderLaunches<T>::queue() {
     const T* attended = context_;
     if (layer + 1 == at_.base.layers && extents_.read_rows != 0) {
       rows = {extents_.read_rows, kReadStage};
-      attend(rows);
+      attend(layer, rows);
       // From here on only the rows that heads read. Nothing reads qkv after this attention.
       kernels::cuda::gather_rows(queue_.stream(), context_, at_.device.source_rows[kReadStage], rows.count, width, activations.qkv);
       attended = activations.qkv;
       change_rows(rows);
     } else {
-      attend(rows);
+      attend(layer, rows);
     }
     PETS_RETURN_IF_ERROR(linear({layer, kAttentionOutput, attended, activations.dense, width}, rows));
     PETS_RETURN_IF_ERROR(close_sublayer(layer, engine::kAttentionSublayer, rows));

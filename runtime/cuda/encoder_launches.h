@@ -110,13 +110,14 @@ class EncoderLaunches {
   const RowTables& tables(const Rows& rows) const { return at_.device.rows[rows.stage]; }
 
   void embed(const Rows& rows);
+  /// q, k and v without output scales and biases, which the attention applies.
   Status projections(uint32_t layer, const Rows& rows);
   Status linear(const Linear& site, const Rows& rows);
   /// y = x w^T of the base's weights at the site and its neighbours.
   Status shared_product(const Linear& site, const T* x, const Rows& rows);
   Status operators(const Linear& site, const T* x, const Rows& rows);
   /// Of the stage's queries, to `context_`, where keys have their rows.
-  void attend(const Rows& rows);
+  void attend(uint32_t layer, const Rows& rows);
   /// The residual stream's rows as the stage has them.
   void change_rows(const Rows& rows);
   void bias_activation(const Linear& site, const Rows& rows, kernels::Activation activation);

@@ -118,10 +118,18 @@ TaskLinear linear_entry(Image& image, const engine::LinearWeights& base, const L
                              kernels::panel_count(shape.out) * kernels::bit_plane_words(shape.in), 0U);
   }
   if (from.sparse_column_start != nullptr) {
-    const uint32_t entries = from.sparse_column_start[base.out];
-    to.sparse_column_start = image.extended(from.sparse_column_start, size_t{base.out} + 1, size_t{shape.out} + 1, entries);
-    to.sparse_rows = image.copy(from.sparse_rows, entries);
-    to.sparse_values = image.copy(from.sparse_values, entries);
+    const size_t groups = kernels::sparse_group_count(from.sparse_column_start, base.out);
+    const auto panels = image.array<kernels::SparsePanel>(kernels::sparse_panel_count(shape.out));
+    const auto places = image.array<uint16_t>(groups * kernels::kSparseGroupEntries);
+    const auto values = image.array<float>(groups * kernels::kSparseGroupEntries);
+    if (panels.host != nullptr) {
+      static_assert(kernels::kSparsePanelColumns % kFeatureMultiple == 0, "padded outputs are in no panel of their own");
+      kernels::group_sparse({from.sparse_column_start, from.sparse_rows, from.sparse_values, shape.in, base.out}, panels.host, places.host,
+                            values.host);
+    }
+    to.sparse_panels = panels.device;
+    to.sparse_places = places.device;
+    to.sparse_values = values.device;
   }
   return to;
 }

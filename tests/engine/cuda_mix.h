@@ -59,20 +59,32 @@ struct Mix {
   std::vector<std::vector<int32_t>> ids;
 };
 
-/// The root mean square of a task's differences as a part of that of its logits: of the task where it is largest. A single logit near zero
-/// does not decide, a task that is computed wrong gives about 1.
+/// The root mean square of a task's differences as a part of that of its logits, or of a tenth of all tasks' logits where those are more: of
+/// the task where it is largest. A task with few logits near zero does not decide, one that is computed wrong gives about 1.
 inline double largest_error(const std::vector<Query>& queries, const Logits& found, const Logits& expected) {
-  std::map<std::string_view, std::pair<double, double>> squares;  // of differences, of logits
+  struct Squares {
+    double difference = 0, size = 0, count = 0;
+  };
+  std::map<std::string_view, Squares> squares;
   for (size_t q = 0; q < expected.size(); ++q) {
     EXPECT_EQ(found[q].size(), expected[q].size());
-    auto& [difference, size] = squares[queries[q].task];
+    Squares& sums = squares[queries[q].task];
+    sums.count += static_cast<double>(expected[q].size());
     for (size_t i = 0; i < expected[q].size(); ++i) {
-      difference += std::pow(double{found[q][i]} - double{expected[q][i]}, 2);
-      size += std::pow(double{expected[q][i]}, 2);
+      sums.difference += std::pow(double{found[q][i]} - double{expected[q][i]}, 2);
+      sums.size += std::pow(double{expected[q][i]}, 2);
     }
   }
+  double all_size = 0, all_count = 0;
+  for (const auto& [task, sums] : squares) {
+    all_size += sums.size;
+    all_count += sums.count;
+  }
   double largest = 0;
-  for (const auto& [task, sums] : squares) largest = std::max(largest, std::sqrt(sums.first / std::max(sums.second, 1e-12)));
+  for (const auto& [task, sums] : squares) {
+    const double size = std::max({sums.size, sums.count * 0.01 * all_size / all_count, 1e-12});
+    largest = std::max(largest, std::sqrt(sums.difference / size));
+  }
   return largest;
 }
 

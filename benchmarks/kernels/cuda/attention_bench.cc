@@ -13,7 +13,8 @@ void measure_case(Gpu& gpu, uint32_t heads, uint32_t head_size, uint32_t sequenc
   std::vector<kernels::cuda::AttentionTile> tiles;
   for (uint32_t s = 0; s < sequences; ++s) {
     for (uint32_t row = 0; row < length; row += kernels::cuda::kQueryRows) {
-      tiles.push_back({s * length + row, std::min(kernels::cuda::kQueryRows, length - row), s * length, length});
+      const auto queries = static_cast<uint16_t>(std::min(kernels::cuda::kQueryRows, length - row));
+      tiles.push_back({s * length + row, s * length, queries, static_cast<uint16_t>(length)});
     }
   }
   const Array<kernels::cuda::AttentionTile> d_tiles(tiles);

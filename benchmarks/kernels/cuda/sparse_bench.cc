@@ -17,7 +17,7 @@ void checked(cusparseStatus_t status, const char* what) {
   if (status != CUSPARSE_STATUS_SUCCESS) throw std::runtime_error(std::string(what) + ": " + cusparseGetErrorString(status));
 }
 
-/// Entries of one task at a site, ordered by output: what the kernel reads, which is also a CSR matrix [out][in].
+/// Entries of one task at a site, ordered by output: a CSR matrix [out][in], of which the kernel reads groups.
 struct Entries {
   std::vector<uint32_t> starts;
   std::vector<uint16_t> inputs;
@@ -41,13 +41,19 @@ Entries random_entries(Random& random, uint32_t in, uint32_t out, double density
 /// Tasks' entries on the device, in `sets` copies.
 class DeviceEntries {
  public:
-  DeviceEntries(const std::vector<Entries>& tasks, uint32_t sets, bool for_cusparse) : tasks_(tasks.size()) {
+  DeviceEntries(const std::vector<Entries>& tasks, uint32_t in, uint32_t sets, bool for_cusparse) : tasks_(tasks.size()) {
     for (uint32_t set = 0; set < sets; ++set) {
       for (const Entries& task : tasks) {
+        const auto out = static_cast<uint32_t>(task.starts.size() - 1);
+        std::vector<kernels::SparsePanel> panels(kernels::sparse_panel_count(out));
+        std::vector<uint16_t> places(kernels::sparse_group_count(task.starts.data(), out) * kernels::kSparseGroupEntries);
+        std::vector<float> values(places.size());
+        kernels::group_sparse({task.starts.data(), task.inputs.data(), task.values.data(), in, out}, panels.data(), places.data(),
+                              values.data());
         TaskLinear& linear = host_.emplace_back();
-        linear.sparse_column_start = starts_.emplace_back(task.starts).data();
-        linear.sparse_rows = inputs_.emplace_back(task.inputs).data();
-        linear.sparse_values = values_.emplace_back(task.values).data();
+        linear.sparse_panels = panels_.emplace_back(panels).data();
+        linear.sparse_places = places_.emplace_back(places).data();
+        linear.sparse_values = values_.emplace_back(values).data();
         if (!for_cusparse) continue;
         wide_starts_.emplace_back(std::vector<int32_t>(task.starts.begin(), task.starts.end()));
         wide_inputs_.emplace_back(std::vector<int32_t>(task.inputs.begin(), task.inputs.end()));
@@ -67,8 +73,8 @@ class DeviceEntries {
  private:
   size_t tasks_;
   std::vector<TaskLinear> host_;
-  std::vector<Array<uint32_t>> starts_;
-  std::vector<Array<uint16_t>> inputs_;
+  std::vector<Array<kernels::SparsePanel>> panels_;
+  std::vector<Array<uint16_t>> places_;
   std::vector<Array<float>> values_;
   std::vector<Array<int32_t>> wide_starts_, wide_inputs_;
   std::vector<Array<Half>> halves_;
@@ -156,7 +162,7 @@ void measure_case(Gpu& gpu, const Handle& handle, const SparseCase& shape) {
     bytes += entries.back().inputs.size() * (sizeof(uint16_t) + sizeof(float)) + entries.back().starts.size() * sizeof(uint32_t);
   }
   const uint32_t sets = gpu.operand_sets(bytes, 16);
-  const DeviceEntries on_device(entries, sets, true);
+  const DeviceEntries on_device(entries, in, sets, true);
   const Tiles tiles(std::vector<uint32_t>(tasks, rows_of_task));
   Array<Half> x(gpu.random.halves(size_t{tiles.rows()} * in, 1)), y(size_t{tiles.rows()} * out);
 
@@ -266,7 +272,7 @@ void measure_mask(Gpu& gpu, const char* site, uint32_t in, uint32_t out, uint32_
   d_weight.write(0, weight);
   d_weight.repeat_first(weights);
   const uint32_t complement_sets = std::min(sets, 8U);
-  const DeviceEntries d_complements(complements, complement_sets, false);
+  const DeviceEntries d_complements(complements, in, complement_sets, false);
   std::vector<TaskLinear> linears(size_t{sets} * tasks);
   for (size_t i = 0; i < linears.size(); ++i) linears[i].mask = d_planes.data() + i * words;
   const Array<TaskLinear> d_linears(linears);

@@ -5,7 +5,7 @@
 #include <limits>
 #include <random>
 
-#include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/cuda/bounded.h"
 
 namespace pets::kernels::cuda {
 namespace {
@@ -94,17 +94,69 @@ Expected reference(Batch& batch, uint32_t query, uint32_t sequence, uint32_t hea
   return result;
 }
 
+/// What makes q, k and v of their products, of two tasks: sequence i is of slot i % 2. Slot 0 has nothing of its own and so the base's
+/// biases; slot 1 has its own of q and v, and scales of k and v. A site's operators are followed by the next site's, a slot has four.
+class Operators {
+ public:
+  Operators(uint32_t hidden, Random& random) : hidden_(hidden) {
+    for (uint32_t part = 0; part < 3; ++part) {
+      base_[part] = random.floats(hidden);
+      own_bias_[part] = random.floats(hidden);
+      own_scale_[part] = random.floats(hidden, 1);
+      d_base_[part] = DeviceArray<float>(base_[part]);
+      d_own_bias_[part] = DeviceArray<float>(own_bias_[part]);
+      d_own_scale_[part] = DeviceArray<float>(own_scale_[part]);
+    }
+    std::vector<TaskLinear> linears(2 * kSites);
+    for (const uint32_t part : {0U, 2U}) linears[kSites + 1 + part].bias = d_own_bias_[part].data();
+    for (const uint32_t part : {1U, 2U}) linears[kSites + 1 + part].scale_output = d_own_scale_[part].data();
+    d_linears_ = DeviceArray<TaskLinear>(linears);
+  }
+  template <class T>
+  void set(Attention<T>& call) const {
+    for (uint32_t part = 0; part < 3; ++part) call.bias[part] = d_base_[part].data();
+    call.linears = {d_linears_.data() + 1, kSites};
+  }
+  /// In place, as one rounding of a float.
+  template <class T>
+  void apply(Batch& batch, std::vector<T>& qkv) const {
+    for (uint32_t i = 0; i < batch.lengths.size(); ++i) {
+      for (uint32_t row = batch.first[i]; row < batch.first[i] + batch.lengths[i]; ++row) {
+        for (uint32_t part = 0; part < 3; ++part) {
+          const std::vector<float>& bias = i % 2 == 1 && part != 1 ? own_bias_[part] : base_[part];
+          for (uint32_t f = 0; f < hidden_; ++f) {
+            const float scale = i % 2 == 1 && part != 0 ? own_scale_[part][f] : 1;
+            T& value = qkv[(size_t{row} * 3 + part) * hidden_ + f];
+            value = as_type<T>(std::fma(as_float(value), scale, bias[f]));
+            batch.at(row, part, f) = as_float(value);
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr uint32_t kSites = 4;
+  uint32_t hidden_;
+  std::vector<float> base_[3], own_bias_[3], own_scale_[3];
+  DeviceArray<float> d_base_[3], d_own_bias_[3], d_own_scale_[3];
+  DeviceArray<TaskLinear> d_linears_;
+};
+
 /// The tiles of all queries, or of first rows only: then row i of q and of the output is sequence i.
 std::vector<AttentionTile> tiles_of(const Batch& batch, bool first_rows_only) {
   std::vector<AttentionTile> tiles;
   for (uint32_t i = 0; i < batch.lengths.size(); ++i) {
     const uint32_t keys = batch.lengths[i], first = batch.first[i];
+    const auto slot = static_cast<uint16_t>(i % 2);
     if (first_rows_only) {
-      tiles.push_back({i, 1, first, keys});
+      tiles.push_back({i, first, 1, static_cast<uint16_t>(keys), slot});
       continue;
     }
-    for (uint32_t begin = 0; begin < keys; begin += kQueryRows)
-      tiles.push_back({first + begin, std::min(kQueryRows, keys - begin), first, keys});
+    for (uint32_t begin = 0; begin < keys; begin += kQueryRows) {
+      const auto queries = static_cast<uint16_t>(std::min(kQueryRows, keys - begin));
+      tiles.push_back({first + begin, first, queries, static_cast<uint16_t>(keys), slot});
+    }
   }
   std::reverse(tiles.begin(), tiles.end());
   return tiles;
@@ -112,7 +164,7 @@ std::vector<AttentionTile> tiles_of(const Batch& batch, bool first_rows_only) {
 
 /// [rows][hidden + 16]
 template <class T>
-std::vector<T> run(const Batch& batch, const std::vector<T>& qkv, float scale, bool first_rows_only) {
+std::vector<T> run(const Batch& batch, const std::vector<T>& qkv, float scale, bool first_rows_only, const Operators* operators = nullptr) {
   const uint32_t hidden = batch.hidden, out_stride = hidden + 16;
   const DeviceArray<T> d_qkv(qkv);
   std::vector<T> first_rows;
@@ -142,6 +194,7 @@ std::vector<T> run(const Batch& batch, const std::vector<T>& qkv, float scale, b
   call.tiles = d_tiles.data();
   call.tile_count = d_count.data();
   call.most_tiles = count + 2;
+  if (operators != nullptr) operators->set(call);
   attention(Stream{}, call);
   return d_out.read();
 }
@@ -222,6 +275,57 @@ TYPED_TEST(AttentionCuda, TheLargestScoreTakesAll) {
   Batch batch(1, 32, {100});
   batch.fill([&](uint32_t, uint32_t, uint32_t) { return static_cast<float>(integer(random)); });
   check<TypeParam>(batch, 0.25F, true);
+}
+
+// What the kernel makes of products is bit for bit what it makes of q, k and v that were biased before.
+TYPED_TEST(AttentionCuda, ProductsTakeTheScalesAndBiasesOfTheirTask) {
+  for (const uint32_t head_size : {16U, 48U, 64U, 128U}) {
+    const uint64_t seed = std::random_device()();
+    SCOPED_TRACE(::testing::Message() << "head size " << head_size << " seed " << seed);
+    Random random(seed);
+    Batch batch(2, head_size, {19, 16, 1, 70, 33});
+    batch.fill([&](uint32_t, uint32_t, uint32_t) { return random.floats(1)[0]; });
+    const Operators operators(batch.hidden, random);
+    const float scale = 1.0F / std::sqrt(static_cast<float>(head_size));
+    std::vector<TypeParam> qkv = rounded<TypeParam>(batch.qkv);
+    const std::vector<TypeParam> found = run(batch, qkv, scale, false, &operators), first = run(batch, qkv, scale, true, &operators);
+    operators.apply(batch, qkv);
+    const std::vector<TypeParam> expected = run(batch, qkv, scale, false), expected_first = run(batch, qkv, scale, true);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_EQ(as_float(found[i]), as_float(expected[i])) << i;
+    for (size_t i = 0; i < first.size(); ++i) ASSERT_EQ(as_float(first[i]), as_float(expected_first[i])) << i;
+  }
+}
+
+// Alone, the bias is infinite as half; keys that a block has no rows for must not get it.
+TEST(AttentionCudaBias, OutOfRangeStaysOutOfOtherKeys) {
+  Batch batch(1, 16, {5});
+  batch.fill([](uint32_t, uint32_t part, uint32_t) { return part == 2 ? -60000.0F : 0.0F; });
+  const std::vector<Half> qkv = rounded<Half>(batch.qkv);
+  const DeviceArray<Half> d_qkv(qkv), d_out(std::vector<Half>(5 * 16));
+  const DeviceArray<float> none(std::vector<float>(16, 0.0F)), bias(std::vector<float>(16, 70000.0F));
+  const DeviceArray<AttentionTile> tiles({{0, 0, 5, 5, 0}});
+  const DeviceArray<uint32_t> count({1});
+  const DeviceArray<TaskLinear> linears(std::vector<TaskLinear>(3));
+  Attention<Half> call;
+  call.q = d_qkv.data();
+  call.k = d_qkv.data() + 16;
+  call.v = d_qkv.data() + 32;
+  call.q_stride = call.kv_stride = 48;
+  call.out = d_out.data();
+  call.out_stride = 16;
+  call.bias[0] = call.bias[1] = none.data();
+  call.bias[2] = bias.data();
+  call.linears = {linears.data(), 3};
+  call.heads = 1;
+  call.head_size = 16;
+  call.scale = 1;
+  call.tiles = tiles.data();
+  call.tile_count = count.data();
+  call.most_tiles = 1;
+  attention(Stream{}, call);
+  // All scores are equal and so are all values: their mean, which a few roundings of float do not move to another half.
+  const float value = as_float(as_type<Half>(as_float(qkv[32]) + 70000.0F));
+  for (const Half found : d_out.read()) EXPECT_EQ(as_float(found), value);
 }
 
 TEST(AttentionCudaLong, TheLongestSequence) {

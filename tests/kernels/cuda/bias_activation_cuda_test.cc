@@ -36,7 +36,7 @@ TYPED_TEST(BiasActivationCuda, ActivationsAreAsExactAsStated) {
     const std::vector<float> found = this->activated_values(activation, values);
     for (size_t i = 0; i < values.size(); ++i) {
       SCOPED_TRACE(::testing::Message() << "x " << values[i]);
-      expect_rounded(as_type<TypeParam>(found[i]), activated(activation, {values[i], 0}));
+      expect_rounded(as_type<TypeParam>(found[i]), activated_as<TypeParam>(activation, {values[i], 0}));
     }
   }
 }
@@ -59,13 +59,36 @@ TYPED_TEST(BiasActivationCuda, LimitsAndNotANumber) {
   }
 }
 
+// All numbers that there are, so nothing is left to chance: NaN stays, infinities give the limits.
+TEST(FastGeluCuda, EveryHalfIsRoundedFromWithinTheBound) {
+  std::vector<float> values = every_half();
+  const DeviceArray<Half> y(rounded<Half>(values));
+  const DeviceArray<float> bias(std::vector<float>(values.size(), 0));
+  const DeviceArray<uint16_t> slots({0});
+  const DeviceArray<TaskLinear> linears(std::vector<TaskLinear>(1));
+  const auto width = static_cast<uint32_t>(values.size());
+  bias_activation(Stream{},
+                  BiasActivation<Half>{y.data(), 1, width, width, bias.data(), Activation::kGelu, slots.data(), {linears.data(), 1}});
+  const std::vector<Half> found = y.read();
+  for (size_t i = 0; i < values.size(); ++i) {
+    SCOPED_TRACE(::testing::Message() << "x " << values[i]);
+    if (std::isnan(values[i])) {
+      EXPECT_TRUE(std::isnan(as_float(found[i])));
+    } else if (std::isinf(values[i])) {
+      EXPECT_EQ(as_float(found[i]), values[i] < 0 ? 0 : values[i]);
+    } else {
+      expect_rounded(found[i], activated_as<Half>(Activation::kGelu, {values[i], 0}));
+    }
+  }
+}
+
 // Slot 0: nothing of its own. 1: a bias. 2: an output scale. 3: both. The operators of this site are every third. Values between the rows
 // are someone else's.
 TYPED_TEST(BiasActivationCuda, EveryRowHasItsTasksParameters) {
   using T = TypeParam;
   const std::vector<uint16_t> slots = {0, 0, 1, 2, 3, 3, 1, 0, 2};
   const DeviceArray<uint16_t> d_slots(slots);
-  for (const uint32_t width : {8U, 48U, 384U}) {
+  for (const uint32_t width : {8U, 48U, 384U, 640U}) {
     const uint32_t stride = width + 16;
     const uint64_t seed = std::random_device()();
     SCOPED_TRACE(::testing::Message() << "width " << width << " seed " << seed);
@@ -100,7 +123,7 @@ TYPED_TEST(BiasActivationCuda, EveryRowHasItsTasksParameters) {
           continue;
         }
         const Bounded factor{has_scale ? scale[i] : 1.0F}, offset{has_bias ? own_bias[i] : bias[i]};
-        expect_rounded(found[row * stride + i], activated(Activation::kGelu, Bounded{y[row * stride + i]} * factor + offset));
+        expect_rounded(found[row * stride + i], activated_as<T>(Activation::kGelu, Bounded{y[row * stride + i]} * factor + offset));
       }
     }
   }

@@ -203,18 +203,54 @@ TYPED_TEST(BottleneckCuda, EqualsItsFormulaForEveryOption) {
 // Inner widths with a part of a group of columns, more than one group, and depths that do not divide among the warps; rows of one and of
 // several vectors a lane; tasks without a bottleneck among the others.
 TYPED_TEST(BottleneckCuda, EqualsItsFormulaForEverySize) {
-  for (const uint32_t hidden : {16U, 64U, 96U, 384U, 528U, 1024U}) {
+  for (const uint32_t hidden : {16U, 64U, 96U, 384U, 528U, 768U, 784U, 1024U}) {
     const uint64_t seed = std::random_device()();
     SCOPED_TRACE(::testing::Message() << "hidden " << hidden << " seed " << seed);
     Random random(seed);
     std::vector<Task<TypeParam>> tasks;
-    const std::vector<uint32_t> inners = hidden > 384 ? std::vector<uint32_t>{16, 32} : std::vector<uint32_t>{32, 16, 48, 80, 144};
+    const std::vector<uint32_t> inners = hidden > 384 ? std::vector<uint32_t>{16, 64, 80} : std::vector<uint32_t>{32, 16, 48, 80, 144};
     for (const uint32_t inner : inners) {
       tasks.push_back(this->random_task(random, hidden, inner, random.below(this->kOptions)));
       tasks.emplace_back();
     }
     this->expect_formula(random, hidden, tasks);
   }
+}
+
+// Each row is the same to the bit whatever other rows are in its tile, and wherever it is in it.
+TYPED_TEST(BottleneckCuda, RowsDoNotDependOnTheirTile) {
+  constexpr uint32_t kRows = 16, kHidden = 80, kInner = 48;
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
+  Random random(seed);
+  const Task<TypeParam> task = this->random_task(random, kHidden, kInner, random.below(this->kOptions));
+  const Weights<TypeParam> dense(random.floats(kRows * kHidden));
+  const std::vector<float> residual = random.floats(kRows * kHidden);
+  const Parameters bias(random.floats(kHidden));
+  const Norm norm(random, kHidden, kEpsilon);
+  const DeviceArray<TaskLinear> linears({task.linear()});
+  const DeviceArray<TaskNorm> norms({TaskNorm()});
+  const DeviceArray<TaskBottleneck> bottlenecks({task.bottleneck()});
+  std::vector<std::vector<TypeParam>> found;
+  for (const std::vector<RowTile>& tiles : std::vector<std::vector<RowTile>>{{{0, 16, 0}}, {{0, 1, 0}, {1, 7, 0}, {8, 8, 0}}}) {
+    const Weights<TypeParam> result(residual);
+    const DeviceArray<RowTile> d_tiles(tiles);
+    BottleneckSite<TypeParam> call;
+    call.dense = dense.device.data();
+    call.residual = result.device.data();
+    call.hidden = kHidden;
+    call.epsilon = kEpsilon;
+    call.bias = bias.device.data();
+    call.norm = {norm.gamma.device.data(), norm.beta.device.data()};
+    call.tiles = {d_tiles.data(), nullptr, static_cast<uint32_t>(tiles.size())};
+    call.linears = {linears.data(), 1};
+    call.norms = {norms.data(), 1};
+    call.bottlenecks = {bottlenecks.data(), 1};
+    call.most_inner = kInner;
+    bottleneck(Stream{}, call);
+    found.push_back(result.device.read());
+  }
+  for (uint32_t i = 0; i < kRows * kHidden; ++i) ASSERT_EQ(as_float(found[0][i]), as_float(found[1][i])) << i;
 }
 
 TYPED_TEST(BottleneckCuda, NoTiles) {

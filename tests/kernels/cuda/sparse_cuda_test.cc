@@ -21,8 +21,41 @@ struct Entries {
   std::vector<float> values;
 };
 
+/// An operator's arrays as the kernel has them.
+class DeviceEntries {
+ public:
+  DeviceEntries(const Entries& entries, uint32_t in) {
+    const auto out = static_cast<uint32_t>(entries.column_start.size() - 1);
+    std::vector<SparsePanel> panels(sparse_panel_count(out));
+    std::vector<uint16_t> places(sparse_group_count(entries.column_start.data(), out) * kSparseGroupEntries);
+    std::vector<float> values(places.size());
+    group_sparse({entries.column_start.data(), entries.rows.data(), entries.values.data(), in, out}, panels.data(), places.data(),
+                 values.data());
+    panels_ = DeviceArray<SparsePanel>(panels);
+    places_ = DeviceArray<uint16_t>(places);
+    values_ = DeviceArray<float>(values);
+  }
+  void describe(TaskLinear& linear) const {
+    linear.sparse_panels = panels_.data();
+    linear.sparse_places = places_.data();
+    linear.sparse_values = values_.data();
+  }
+
+ private:
+  DeviceArray<SparsePanel> panels_;
+  DeviceArray<uint16_t> places_;
+  DeviceArray<float> values_;
+};
+
+/// Densities of the slots' operators at each site; less than 0: none.
+using Densities = std::vector<std::vector<double>>;
+const Densities kOneSite = {{0.005}, {0.05}, {0.0}, {-1}};
+
+/// Blocks beyond those of the tiles. With so many, each tile has one block: with few, its columns are shared out.
+constexpr uint32_t kFewBlocks = 1, kManyBlocks = 150;
+
 template <class T>
-void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride) {
+void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities& densities = kOneSite, uint32_t blocks = kFewBlocks) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(::testing::Message() << "in " << in << " out " << out << " seed " << seed);
   std::mt19937_64 random(seed);
@@ -33,7 +66,7 @@ void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride) {
     return values;
   };
 
-  // Row 24 is in no tile; a launched block more than there are tiles.
+  // Row 24 is in no tile.
   const std::vector<RowTile> tiles = {{0, 1, 0}, {1, 7, 1}, {8, 16, 2}, {25, 5, 3}, {30, 7, 0}, {37, 1, 1}};
   const uint32_t rows = 38;
   std::vector<float> x = floats(size_t{rows} * in), y = floats(size_t{rows} * out_stride);
@@ -41,28 +74,25 @@ void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride) {
   const DeviceArray<T> d_x(rounded<T>(x)), d_y(rounded<T>(y));
   const std::vector<T> before = d_y.read();
 
-  // Entries in no order, one of an input that another has too; every third column empty. Slot 3: none.
-  std::vector<Entries> tasks;
-  std::vector<DeviceArray<uint32_t>> d_starts;
-  std::vector<DeviceArray<uint16_t>> d_rows;
-  std::vector<DeviceArray<float>> d_values;
-  std::vector<TaskLinear> linears(4 * kSparseStride);
-  for (const double density : {0.005, 0.05, 0.0}) {
-    TaskLinear& linear = linears[tasks.size() * kSparseStride + kSparseSite];
-    Entries& task = tasks.emplace_back();
-    std::poisson_distribution<uint32_t> count(1 + density * in);
+  // Entries in no order, one of an input that another has too; every third column empty.
+  const auto sites = static_cast<uint32_t>(densities.front().size()), stride = kSparseStride + sites - 1;
+  std::vector<Entries> operators;  // of every slot and site
+  std::vector<DeviceEntries> d_entries;
+  std::vector<TaskLinear> linears(densities.size() * stride);
+  for (size_t at = 0; at < densities.size() * sites; ++at) {
+    const double density = densities[at / sites][at % sites];
+    Entries& own = operators.emplace_back();
+    std::poisson_distribution<uint32_t> count(1 + std::abs(density) * in);
     std::uniform_int_distribution<uint32_t> input(0, in - 1);
-    task.column_start.push_back(0);
+    own.column_start.push_back(0);
     for (uint32_t column = 0; column < out; ++column) {
-      for (uint32_t left = density == 0 || column % 3 == 2 ? 0 : count(random); left > 0; --left) {
-        task.rows.push_back(static_cast<uint16_t>(input(random)));
-        task.values.push_back(normal(random));
+      for (uint32_t left = density <= 0 || column % 3 == 2 ? 0 : count(random); left > 0; --left) {
+        own.rows.push_back(static_cast<uint16_t>(input(random)));
+        own.values.push_back(normal(random));
       }
-      task.column_start.push_back(static_cast<uint32_t>(task.rows.size()));
+      own.column_start.push_back(static_cast<uint32_t>(own.rows.size()));
     }
-    linear.sparse_column_start = d_starts.emplace_back(task.column_start).data();
-    linear.sparse_rows = d_rows.emplace_back(task.rows).data();
-    linear.sparse_values = d_values.emplace_back(task.values).data();
+    if (density >= 0) d_entries.emplace_back(own, in).describe(linears[at / sites * stride + kSparseSite + at % sites]);
   }
   const DeviceArray<TaskLinear> d_linears(linears);
   const DeviceArray<RowTile> d_tiles(tiles);
@@ -74,30 +104,32 @@ void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride) {
   call.in = in;
   call.out = out;
   call.out_stride = out_stride;
-  call.tiles = {d_tiles.data(), d_count.data(), static_cast<uint32_t>(tiles.size()) + 1};
-  call.linears = {d_linears.data() + kSparseSite, kSparseStride};
+  call.tiles = {d_tiles.data(), d_count.data(), static_cast<uint32_t>(tiles.size()) + blocks};
+  call.linears = {d_linears.data() + kSparseSite, stride};
+  call.sites = sites;
   sparse(Stream{}, call);
 
   const std::vector<T> found = d_y.read();
   std::vector<bool> written(found.size());
   const double smallest = std::is_same_v<T, Half> ? 0x1p-25 : 0;  // error of rounding a subnormal
   for (const RowTile& tile : tiles) {
-    if (tile.slot >= tasks.size()) continue;
-    const Entries& task = tasks[tile.slot];
     for (uint32_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
-      for (uint32_t c = 0; c < out; ++c) {
-        const size_t at = size_t{row} * out_stride + c;
-        const uint32_t begin = task.column_start[c], end = task.column_start[c + 1];
+      for (uint32_t n = 0; n < sites * out; ++n) {
+        const Entries& own = operators[tile.slot * sites + n / out];
+        const size_t at = size_t{row} * out_stride + n;
+        const uint32_t begin = own.column_start[n % out], end = own.column_start[n % out + 1];
         double expected = y[at], magnitude = std::abs(expected);
         for (uint32_t j = begin; j < end; ++j) {
-          const double product = double{x[size_t{row} * in + task.rows[j]]} * task.values[j];
+          const double product = double{x[size_t{row} * in + own.rows[j]]} * own.values[j];
           expected += product;
           magnitude += std::abs(product);
         }
         if (begin == end) continue;
-        const double error = (end - begin) * 0x1p-24 * magnitude * (1 + 0x1p-10);  // of sums of at most 1,000 entries
+        // A product is rounded at most once for each entry of its run, and once for every other run of the column, which has an entry at
+        // least; the addition of y is one more. Of sums of at most 1,000 entries.
+        const double error = (end - begin + 1) * 0x1p-24 * magnitude * (1 + 0x1p-10);
         EXPECT_NEAR(as_float(found[at]), expected, error + rounding<T>() * (std::abs(expected) + error) + smallest)
-            << "row " << row << " column " << c;
+            << "row " << row << " column " << n;
         written[at] = true;
       }
     }
@@ -109,17 +141,65 @@ void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride) {
 }
 
 TYPED_TEST(SparseCuda, AddsEveryTasksEntries) {
-  expect_sums<TypeParam>(8, 5, 5);
-  expect_sums<TypeParam>(40, 300, 310);
+  expect_sums<TypeParam>(8, 8, 8);
+  expect_sums<TypeParam>(40, 296, 312);
 }
 
-TYPED_TEST(SparseCuda, ThreadsWithSeveralColumns) { expect_sums<TypeParam>(16, 1100, 1100); }
+TYPED_TEST(SparseCuda, WarpsOfOnePanelAndOfSeveral) {
+  expect_sums<TypeParam>(16, 1096, 1096, kOneSite, kManyBlocks);
+  expect_sums<TypeParam>(16, 1096, 1096);
+}
 
-// A block has half, then a quarter as many rows.
+// Columns of several runs, and runs of more groups than are asked for ahead.
+TYPED_TEST(SparseCuda, LongColumns) {
+  const Densities dense = {{0.5}, {0.1}, {0.2}, {0.02}};
+  expect_sums<TypeParam>(200, 8, 8, dense);
+  expect_sums<TypeParam>(200, 40, 40, dense);
+}
+
+// Tasks that have an operator at some of the sites, or at none.
+TYPED_TEST(SparseCuda, NeighbouringSites) {
+  expect_sums<TypeParam>(40, 16, 48, {{0.05, -1, 0.3}, {-1, 0.1, 0.1}, {-1, -1, 0.2}, {-1, -1, -1}});
+  const Densities wide = {{0.05, 0.05, 0.05}, {0.05, -1, 0.1}, {0.1, 0.02, 0.2}, {0.0, 0.1, -1}};
+  expect_sums<TypeParam>(64, 384, 3 * 384 + 8, wide);
+  expect_sums<TypeParam>(64, 384, 3 * 384 + 8, wide, kManyBlocks);
+}
+
+// A block has half as many rows.
 TYPED_TEST(SparseCuda, InputsThatLeaveRoomForFewerRows) {
-  expect_sums<TypeParam>(1544, 16, 16);
-  expect_sums<TypeParam>(3080, 16, 19);
-  expect_sums<TypeParam>(4096, 16, 16);
+  expect_sums<TypeParam>(3080, 16, 24);
+  expect_sums<TypeParam>(4096, 480, 480, {{0.002}, {0.01}, {0.0}, {-1}}, kManyBlocks);
+}
+
+// What fills up a column's last group has nothing of other inputs.
+TYPED_TEST(SparseCuda, AnInfiniteInputShowsInItsColumnsAlone) {
+  constexpr uint32_t kIn = 8, kOut = 32, kInfinite = 3;
+  std::vector<float> x(kIn, 1), y(kOut, 1);
+  x[kInfinite] = INFINITY;
+  const DeviceArray<TypeParam> d_x(rounded<TypeParam>(x)), d_y(rounded<TypeParam>(y));
+  Entries entries{{0}, {}, {}};
+  for (uint32_t column = 0; column < kOut; ++column) {
+    entries.rows.push_back(column % kIn);
+    entries.values.push_back(1);
+    entries.column_start.push_back(column + 1);
+  }
+  const DeviceEntries d_entries(entries, kIn);
+  std::vector<TaskLinear> linears(1);
+  d_entries.describe(linears[0]);
+  const DeviceArray<TaskLinear> d_linears(linears);
+  const DeviceArray<RowTile> d_tiles(std::vector<RowTile>{{0, 1, 0}});
+  Sparse<TypeParam> call;
+  call.x = d_x.data();
+  call.y = d_y.data();
+  call.in = kIn;
+  call.out = call.out_stride = kOut;
+  call.tiles = {d_tiles.data(), nullptr, 1};
+  call.linears = {d_linears.data(), 1};
+  sparse(Stream{}, call);
+  const std::vector<TypeParam> found = d_y.read();
+  for (uint32_t column = 0; column < kOut; ++column) {
+    EXPECT_EQ(as_float(found[column]), column % kIn == kInfinite ? INFINITY : 2) << "column " << column;
+  }
 }
 
 TYPED_TEST(SparseCuda, NothingToLaunch) {

@@ -14,7 +14,8 @@ from pathlib import Path
 TESTS = ("kernel-tests", "engine-tests", "golden-tests", "memcheck", "racecheck")
 TITLES = {
     "mixed-32": "## Mixed batches: 32 tasks", "mixed-128": "## Mixed batches: 128 tasks", "mixed-large": "## Mixed batches: 32 tasks, 32 queries each",
-    "mixed-bf16": "## Mixed batches: bfloat16", "mixed-fp32": "## Mixed batches: float32", "minilm": "## Mixed batches: MiniLM's shape",
+    "mixed-bf16": "## Mixed batches: bfloat16", "mixed-int8": "## Mixed batches: int8", "mixed-fp32": "## Mixed batches: float32",
+    "minilm": "## Mixed batches: MiniLM's shape",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ steps=(
   "kernels 75" "mixed-32 45" "mixed-128 65" "mixed-large 30" "minilm 20" "figures-7-8 55" "figure-11 30" "table-5 15" "peft 50" "memcheck 35"
 )
 # Only where they are named.
-by_name=("mixed-bf16 60" "mixed-fp32 60" "racecheck 300")
+by_name=("mixed-bf16 60" "mixed-int8 60" "mixed-fp32 60" "racecheck 300")
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=$(realpath -m "${1:?usage: run.sh OUTPUT-FOLDER [STEP...]}")
@@ -42,6 +42,7 @@ step_mixed_32() { mixed --shape bert-base --precision fp16 --tasks 32 --rounds 9
 step_mixed_128() { mixed --shape bert-base --precision fp16 --tasks 128 --rounds 7 --calls 1; }
 step_mixed_large() { mixed --shape bert-base --precision fp16 --tasks 32 --queries 32 --rounds 3; }
 step_mixed_bf16() { mixed --shape bert-base --precision bf16 --tasks 32 --rounds 9; }
+step_mixed_int8() { mixed --shape bert-base --precision int8 --tasks 32 --rounds 9; }
 step_mixed_fp32() { mixed --shape bert-base --precision fp32 --tasks 32 --rounds 5; }
 step_minilm() { mixed --shape minilm --precision fp16 --tasks 32 --rounds 15 --calls 3; }
 step_figures_7_8() {

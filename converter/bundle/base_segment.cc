@@ -30,11 +30,6 @@ class BaseSegmentWriter {
         builder_(target == Target::kCuda ? kCudaAlignment : schema::kTensorAlignment) {}
 
   Result<SegmentImage> write() {
-    if (target_ == Target::kCuda && precision_ == Precision::kInt8) {
-      return Status::error(ErrorCode::kInvalidArgument,
-                           "%s: int8 is for the cpu, a GPU computes in half precision here: pack for cuda with fp16, bf16 or fp32",
-                           base_.source.c_str());
-    }
     PETS_RETURN_IF_ERROR(add_tensors());
     return builder_.finish("", [this] { write_metadata(); });
   }
@@ -52,7 +47,7 @@ class BaseSegmentWriter {
     // drift. A GPU multiplies in one type.
     if (base_.pooler && target_ == Target::kCuda) {
       const std::string name = base_.source + ": " + schema::site_name({SiteKind::kPooler, 0});
-      PETS_ASSIGN_OR_RETURN(pooler_.weight, add_row_major(builder_, base_.pooler->weight, precision_, name));
+      PETS_ASSIGN_OR_RETURN(pooler_.weight, add_row_major(builder_, base_.pooler->weight, computed(), name));
       pooler_.bias = add_vector(builder_, base_.pooler->bias);
     } else if (base_.pooler) {
       pooler_ = {add_panels(builder_, base_.pooler->weight), add_vector(builder_, base_.pooler->bias), {}};
@@ -69,7 +64,7 @@ class BaseSegmentWriter {
   Status add_layer(uint32_t index) {
     const LayerWeights& source = base_.encoder[index];
     LayerHandles& target = layers_[index];
-    // Weights of query, key and value one after another, where a GPU multiplies by all three at once.
+    // Weights of query, key and value one after another, and their scales, where a GPU multiplies by all three at once.
     PETS_RETURN_IF_ERROR(add_linears({{&source.query, {SiteKind::kAttentionQuery, index}, &target.query},
                                       {&source.key, {SiteKind::kAttentionKey, index}, &target.key},
                                       {&source.value, {SiteKind::kAttentionValue, index}, &target.value}}));
@@ -87,23 +82,30 @@ class BaseSegmentWriter {
     LinearHandles* handles;
   };
   Status add_linears(std::initializer_list<NamedLinear> linears) {
+    std::vector<std::vector<float>> scales;
     for (const auto& [linear, site, handles] : linears) {
       const std::string name = base_.source + ": " + schema::site_name(site);
-      if (target_ == Target::kCuda) {
-        PETS_ASSIGN_OR_RETURN(handles->weight, add_row_major(builder_, linear->weight, precision_, name));
-      } else {
+      if (target_ == Target::kCpu) {
         PETS_RETURN_IF_ERROR(add_base_weight(builder_, linear->weight, precision_, name, handles));
         handles->bias = add_vector(builder_, linear->bias);
+      } else if (precision_ == Precision::kInt8) {
+        PETS_ASSIGN_OR_RETURN(handles->weight, add_row_major_int8(builder_, linear->weight, name, scales.emplace_back()));
+      } else {
+        PETS_ASSIGN_OR_RETURN(handles->weight, add_row_major(builder_, linear->weight, precision_, name));
       }
     }
-    for (const auto& [linear, site, handles] : linears) {
-      if (target_ == Target::kCuda) handles->bias = add_vector(builder_, linear->bias);
-    }
+    if (target_ == Target::kCpu) return {};
+    const NamedLinear* scaled = linears.begin();
+    for (const std::vector<float>& scale : scales) (scaled++)->handles->scale = add_vector(builder_, scale);
+    for (const auto& [linear, site, handles] : linears) handles->bias = add_vector(builder_, linear->bias);
     return {};
   }
 
+  /// The precision that a GPU computes in, and has its tables and its pooler in.
+  Precision computed() const { return precision_ == Precision::kInt8 ? Precision::kFloat16 : precision_; }
+
   Result<TensorHandle> add_embeddings(const Matrix& table, SiteKind kind) {
-    const Precision precision = target_ == Target::kCuda ? precision_ : Precision::kFloat32;
+    const Precision precision = target_ == Target::kCuda ? computed() : Precision::kFloat32;
     return add_row_major(builder_, table, precision, base_.source + ": " + schema::site_name({kind, 0}));
   }
 

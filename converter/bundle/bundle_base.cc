@@ -37,7 +37,9 @@ class BaseUnpacker {
   /// The weight of a linear in whatever precision it is stored, widened.
   Matrix weight(const schema::Linear& linear) const {
     const schema::Tensor& tensor = *linear.weight();
-    if (tensor.layout() == schema::Layout::kPlain) return table(tensor);
+    if (tensor.layout() == schema::Layout::kPlain) {
+      return tensor.dtype() == schema::DataType::kInt8 ? scaled_rows(tensor, *linear.scale()) : table(tensor);
+    }
     switch (precision_of(tensor.dtype())) {
       case Precision::kFloat16:
         return widened(tensor, kernels::WeightType::kFloat16, [values = tensor_as<uint16_t>(&tensor, segment_)](uint64_t, size_t at) {
@@ -91,6 +93,15 @@ class BaseUnpacker {
   }
 
  private:
+  /// int8, row-major.
+  Matrix scaled_rows(const schema::Tensor& tensor, const schema::Tensor& scales) const {
+    Matrix matrix{tensor.shape()->Get(0), tensor.shape()->Get(1), {}};
+    matrix.values.resize(matrix.rows * matrix.columns);
+    const auto* const values = tensor_as<int8_t>(&tensor, segment_);
+    const auto* const scale = tensor_as<float>(&scales, segment_);
+    for (size_t i = 0; i < matrix.values.size(); ++i) matrix.values[i] = static_cast<float>(values[i]) * scale[i / matrix.columns];
+    return matrix;
+  }
   Matrix float_panels(const schema::Tensor& tensor) const {
     Matrix matrix{tensor.shape()->Get(0), tensor.shape()->Get(1), {}};
     matrix.values.resize(matrix.rows * matrix.columns);

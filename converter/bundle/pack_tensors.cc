@@ -49,6 +49,14 @@ Result<TensorHandle> add_row_major(SegmentBuilder& builder, const Matrix& matrix
   return builder.add(std::span<const uint16_t>(values), data_type_of(precision), {matrix.rows, matrix.columns});
 }
 
+Result<TensorHandle> add_row_major_int8(SegmentBuilder& builder, const Matrix& matrix, const std::string& name, std::vector<float>& scale) {
+  PETS_RETURN_IF_ERROR(check_range(matrix, Precision::kInt8, name));
+  std::vector<int8_t> rows(matrix.values.size());
+  scale.resize(matrix.rows);
+  kernels::pack_rows_int8(matrix.values.data(), matrix.rows, matrix.columns, rows.data(), scale.data());
+  return builder.add(std::span<const int8_t>(rows), DataType::kInt8, {matrix.rows, matrix.columns});
+}
+
 TensorHandle add_panels(SegmentBuilder& builder, const Matrix& matrix) {
   std::vector<float> panels(matrix.values.size());
   kernels::pack_panels16(matrix.values.data(), matrix.rows, matrix.columns, panels.data());

@@ -24,9 +24,11 @@ struct LinearHandles {
 TensorHandle add_vector(SegmentBuilder& builder, const std::vector<float>& values);
 /// [rows, columns], row-major: embedding tables.
 TensorHandle add_table(SegmentBuilder& builder, const Matrix& matrix);
-/// The same in a precision that a GPU computes with: tables and weights of a base for it. Refuses values that the precision cannot hold;
-/// `name` serves for the message.
+/// The same in a precision that a GPU computes with (not int8): tables and weights of a base for it. Refuses values that the precision
+/// cannot hold; `name` serves for the message.
 Result<TensorHandle> add_row_major(SegmentBuilder& builder, const Matrix& matrix, Precision precision, const std::string& name);
+/// A weight as int8, [out, in] row-major, and its scales.
+Result<TensorHandle> add_row_major_int8(SegmentBuilder& builder, const Matrix& matrix, const std::string& name, std::vector<float>& scale);
 /// [out, in] in panels of 16 outputs.
 TensorHandle add_panels(SegmentBuilder& builder, const Matrix& matrix);
 /// Weight (in the panels of `precision`) and scale of a linear of the base. Refuses values that the precision cannot hold; `name` serves

@@ -18,7 +18,7 @@ inline constexpr std::string_view kPrecisionList = "fp32, fp16, bf16 or int8";
 /// Whose kernels read the base's layout in place; the other backend makes a copy of its own when it loads.
 enum class Target {
   kCpu,  ///< weights in panels, tables in float32
-  kCuda  ///< weights row-major, query, key and value as one matrix, tables in the precision: fp32, fp16 or bf16
+  kCuda  ///< weights row-major, query, key and value as one matrix, tables in the precision, of int8 in fp16
 };
 /// "cpu", "cuda".
 std::string_view target_name(Target target);

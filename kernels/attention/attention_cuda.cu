@@ -278,11 +278,11 @@ __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attentio
   follow_earlier_launches();
   using Size = Sizes<T, kHead>;
   constexpr unsigned kSteps = Size::kSteps, kFeatures = Size::kFeatures, kKeyTiles = Size::kKeyTiles, kKeys = Size::kKeys;
-  if (blockIdx.x >= *call.tile_count) return;
-  const AttentionTile tile = call.tiles[blockIdx.x];
+  if (blockIdx.y >= *call.tile_count) return;
+  const AttentionTile tile = call.tiles[blockIdx.y];
   const unsigned first_row = threadIdx.x / kWarpSize * kTile;
   if (first_row >= tile.queries) return;
-  const unsigned rows = tile.queries - first_row, head_size = call.head_size, head_begin = blockIdx.y * head_size;
+  const unsigned rows = tile.queries - first_row, head_size = call.head_size, head_begin = blockIdx.x * head_size;
   const T* const q = call.q + static_cast<size_t>(tile.first_query + first_row) * call.q_stride + head_begin;
   // Of k and v, from the next rows that are asked for on; of them all, addresses would take registers that are not there.
   unsigned next = tile.first_key, stride = call.kv_stride;
@@ -352,7 +352,7 @@ __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attentio
   }
 
   // What is wanted of the tile here is found again, not kept.
-  unsigned block = blockIdx.x, thread = threadIdx.x;
+  unsigned block = blockIdx.y, thread = threadIdx.x;
   forget(block);
   forget(thread);
   const AttentionTile& to = call.tiles[block];
@@ -377,7 +377,8 @@ __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attentio
 
 template <unsigned kHead, class T>
 void launch_attention(Stream stream, const Attention<T>& call) {
-  launch(stream, attention_kernel<T, kHead>, dim3(call.most_tiles, call.heads), dim3(kThreads),
+  // Heads first: blocks of tiles that a batch does not have come after all others.
+  launch(stream, attention_kernel<T, kHead>, dim3(call.heads, call.most_tiles), dim3(kThreads),
          kWarps * Parameters<kHead>::kFloats * sizeof(float), call);
 }
 

@@ -137,6 +137,18 @@ void launch(Stream stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
 }
 #endif
 
+/// Of the current device; 1 where it does not say.
+inline unsigned multiprocessors() {
+#if defined(PETS_EMULATED_CUDA)
+  return 16;  // as Orin
+#else
+  int device = 0, count = 0;
+  const bool known =
+      cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) == cudaSuccess;
+  return known ? static_cast<unsigned>(count) : 1;
+#endif
+}
+
 #if defined(PETS_EMULATED_CUDA) || defined(__CUDACC__)
 /// The sum over all lanes of a warp, in every lane, by halving: the same order for every value.
 __device__ __forceinline__ float warp_sum(float x) {

@@ -5,7 +5,7 @@
 
 namespace pets::kernels::cuda {
 
-/// One access of 16 bytes, the widest that a lane has, for 16-bit types; two for float.
+/// One access of 16 bytes, the widest that a lane has, for 16-bit types; two for float, one of 8 bytes for int8.
 inline constexpr unsigned kVectorSize = 8;
 
 /// The same value, of which the compiler does not know that it is: what follows from it is derived where it is needed, and is not kept in
@@ -37,7 +37,7 @@ struct alignas(kSize * sizeof(T) < 16 ? kSize * sizeof(T) : 16) StoredVector {
 template <class T>
 using StoredVector8 = StoredVector<T, kVectorSize>;
 
-/// `from` is aligned as the vector is: eight values, 16 bytes.
+/// `from` is aligned as the vector is: eight values, 16 bytes; of int8, 8.
 template <unsigned kSize = kVectorSize, class T>
 __device__ __forceinline__ StoredVector<T, kSize> load_stored(const T* from) {
   return *reinterpret_cast<const StoredVector<T, kSize>*>(from);

@@ -35,6 +35,24 @@ void each_grouped_value(WeightType type, size_t out, size_t in, Copy copy) {
   }
 }
 
+/// Of one output, [in]. In double, where no sum overflows. Both of a pair rounded up add 1 at most: below 128 steps before, at most 128
+/// after, and the 0.01 is far more than scale and quotient lose by their own roundings.
+float int8_scale(const float* weight, size_t in) {
+  double step = 0;
+  for (size_t k = 0; k < in; ++k) {
+    const double value = weight[k];
+    step = std::max(step, std::fabs(value) / 127);
+    if (k % 2 != 0) step = std::max(step, std::fabs(value + weight[k - 1]) / 127.99);
+  }
+  return static_cast<float>(step);
+}
+
+int8_t int8_from_float(float weight, float scale) {
+  // A scale below the normal range would lose its own precision; such an output is nothing but zeros to a float32 sum.
+  const float value = scale < 1.2e-38F ? 0 : std::nearbyint(weight / scale);
+  return static_cast<int8_t>(std::clamp(value, -127.0F, 127.0F));
+}
+
 }  // namespace
 
 void pack_panels16(const float* weight, size_t out, size_t in, float* panels) {
@@ -57,23 +75,22 @@ void pack_panels16_bits(WeightType type, const uint16_t* weight, size_t out, siz
 }
 
 void pack_panels16_int8(const float* weight, size_t out, size_t in, int8_t* panels, float* scale) {
-  for (size_t o = 0; o < out; ++o) {
-    // In double, where no sum overflows. Both of a pair rounded up add 1 at most: below 128 steps before, at most 128 after, and the 0.01
-    // is far more than scale and quotient lose by their own roundings.
-    double step = 0;
-    for (size_t k = 0; k < in; ++k) {
-      const double value = weight[o * in + k];
-      step = std::max(step, std::fabs(value) / 127);
-      if (k % 2 != 0) step = std::max(step, std::fabs(value + weight[o * in + k - 1]) / 127.99);
-    }
-    scale[o] = static_cast<float>(step);
-  }
+  for (size_t o = 0; o < out; ++o) scale[o] = int8_scale(weight + o * in, in);
   each_grouped_value(WeightType::kInt8, out, in, [=](size_t row, size_t k, size_t to) {
-    // A scale below the normal range would lose its own precision; such an output is nothing but zeros to a float32 sum.
-    const bool zero = k == kNoInput || scale[row] < 1.2e-38F;
-    const float value = zero ? 0 : std::nearbyint(weight[row * in + k] / scale[row]);
-    panels[to] = static_cast<int8_t>(std::clamp(value, -127.0F, 127.0F));
+    panels[to] = k == kNoInput ? int8_t{0} : int8_from_float(weight[row * in + k], scale[row]);
   });
+}
+
+void pack_rows_int8(const float* weight, size_t out, size_t in, int8_t* rows, float* scale) {
+  for (size_t o = 0; o < out; ++o) {
+    scale[o] = int8_scale(weight + o * in, in);
+    for (size_t k = o * in; k < (o + 1) * in; ++k) rows[k] = int8_from_float(weight[k], scale[o]);
+  }
+}
+
+void pack_panels16_bytes(const int8_t* rows, size_t out, size_t in, int8_t* panels) {
+  each_grouped_value(WeightType::kInt8, out, in,
+                     [=](size_t row, size_t k, size_t to) { panels[to] = k == kNoInput ? int8_t{0} : rows[row * in + k]; });
 }
 
 void unpack_panels16(const float* panels, size_t out, size_t in, float* weight) {

@@ -45,6 +45,10 @@ void pack_panels16_bits(WeightType type, const uint16_t* weight, size_t out, siz
 /// zero has scale 0. Weights must be finite.
 /// panels: out * padded_inputs(kInt8, in) values; scale: [out].
 void pack_panels16_int8(const float* weight, size_t out, size_t in, int8_t* panels, float* scale);
+/// The same integers and scales row-major, as a GPU reads them. rows: [out][in].
+void pack_rows_int8(const float* weight, size_t out, size_t in, int8_t* rows, float* scale);
+/// Integers of `pack_rows_int8`, moved to the panels.
+void pack_panels16_bytes(const int8_t* rows, size_t out, size_t in, int8_t* panels);
 /// The inverse of `pack_panels16`.
 void unpack_panels16(const float* panels, size_t out, size_t in, float* weight);
 

@@ -9,6 +9,15 @@ namespace pets::kernels::cuda {
 /// Of a tile, at most. A block reads its columns' weights once for them all: more rows than other families' tiles have.
 inline constexpr uint32_t kMaskTileRows = 64;
 
+/// Operands of a mask's product that are int8, with a scale a row and an output. Sums are exact then and multiplied by both scales in
+/// float: what the mask drops aside, those of quantize/.
+struct MaskIntegers {
+  const int8_t* x = nullptr;            ///< [rows][in], 16-byte aligned
+  const float* row_scale = nullptr;     ///< [rows]
+  const int8_t* weight = nullptr;       ///< [sites][out][in], the base's, 16-byte aligned
+  const float* column_scale = nullptr;  ///< [sites][out]
+};
+
 /// y[r] = x[r] (W o mask)^T for the rows of every tile whose task has a mask at the site: replaces what the shared product left there.
 /// Weights whose bit is 0 count as +0. Sums in float, rounded to T once. One block a tile, site and group of output columns; blocks whose
 /// task has no mask end at once.
@@ -23,6 +32,7 @@ struct Mask {
   RowTiles tiles;             ///< of up to kMaskTileRows rows
   SiteOperators<TaskLinear> linears;  ///< of the first site; the others' follow it. Planes are 16-byte aligned
   uint32_t sites = 1;
+  MaskIntegers integers;  ///< where its weight is not null, instead of x and weight
 };
 
 template <class T>

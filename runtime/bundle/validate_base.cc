@@ -61,8 +61,14 @@ Status check_linear(SegmentChecker& checker, const schema::Linear* linear, SiteK
   return checker.check(linear->scale(), {site, ".scale"}, vector_spec(shape.out));
 }
 
+/// Of tables and pooler beside linears that a GPU reads: one type, in which it computes. Unknown where the linears are for the CPU.
+schema::DataType computed_type(const schema::Tensor& linear) {
+  if (linear.layout() != schema::Layout::kPlain) return schema::DataType::kUnknown;
+  return linear.dtype() == schema::DataType::kInt8 ? schema::DataType::kFloat16 : linear.dtype();
+}
+
 /// The precision of a base is one word, and so is what it was packed for: all its layers' linears have one type and one layout, and tables
-/// (and the pooler, checked after this) have that type where the layout is a GPU's.
+/// (and the pooler, checked after this) follow from these.
 Status check_one_form(const SegmentChecker& checker, const schema::Base& base) {
   const schema::Tensor& first = *base.encoder()->Get(0)->query()->weight();
   const schema::DataType type = first.dtype();
@@ -86,7 +92,8 @@ Status check_one_form(const SegmentChecker& checker, const schema::Base& base) {
       }
     }
   }
-  const schema::DataType expected = first.layout() == schema::Layout::kPlain ? type : schema::DataType::kFloat32;
+  const schema::DataType computed = computed_type(first);
+  const schema::DataType expected = computed != schema::DataType::kUnknown ? computed : schema::DataType::kFloat32;
   const std::pair<const schema::Tensor*, SiteKind> tables[] = {{base.word_embeddings(), SiteKind::kEmbeddingsWord},
                                                                {base.position_embeddings(), SiteKind::kEmbeddingsPosition},
                                                                {base.token_type_embeddings(), SiteKind::kEmbeddingsTokenType}};
@@ -102,9 +109,8 @@ Status check_one_form(const SegmentChecker& checker, const schema::Base& base) {
 Status check_pooler(SegmentChecker& checker, const schema::Base& base) {
   if (base.pooler() == nullptr) return {};
   const schema::Tensor& first = *base.encoder()->Get(0)->query()->weight();
-  const schema::DataType plain = first.layout() == schema::Layout::kPlain ? first.dtype() : schema::DataType::kUnknown;
   const schema::Site site{SiteKind::kPooler, 0};
-  return validate_linear(checker, base.pooler(), {site, ".weight"}, {site, ".bias"}, pooler_spec(base.hidden(), plain));
+  return validate_linear(checker, base.pooler(), {site, ".weight"}, {site, ".bias"}, pooler_spec(base.hidden(), computed_type(first)));
 }
 
 Status check_norm(SegmentChecker& checker, const schema::Norm* norm, SiteKind kind, uint32_t layer, uint64_t hidden) {

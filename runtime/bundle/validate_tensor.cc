@@ -17,7 +17,8 @@ using schema::Layout;
 constexpr TensorSpec::Form kPanels32 = {DataType::kFloat32, Layout::kPanels16}, kPanelsHalf = {DataType::kFloat16, Layout::kPanels16},
                            kPanelsBFloat = {DataType::kBFloat16, Layout::kPanels16By2},
                            kPanelsInt8 = {DataType::kInt8, Layout::kPanels16By4Bounded}, kPlain32 = {DataType::kFloat32, Layout::kPlain},
-                           kPlainHalf = {DataType::kFloat16, Layout::kPlain}, kPlainBFloat = {DataType::kBFloat16, Layout::kPlain};
+                           kPlainHalf = {DataType::kFloat16, Layout::kPlain}, kPlainBFloat = {DataType::kBFloat16, Layout::kPlain},
+                           kPlainInt8 = {DataType::kInt8, Layout::kPlain};
 
 uint64_t type_size(DataType type) noexcept {
   switch (type) {
@@ -196,7 +197,7 @@ TensorSpec pooler_spec(uint64_t hidden, DataType plain) {
   return {{kPanels32, kPanelsHalf}, {hidden, hidden}, 2};
 }
 TensorSpec base_matrix_spec(uint64_t out, uint64_t in) {
-  return {{kPanels32, kPanelsHalf, kPanelsBFloat, kPanelsInt8, kPlain32, kPlainHalf, kPlainBFloat}, {out, in}, 2};
+  return {{kPanels32, kPanelsHalf, kPanelsBFloat, kPanelsInt8, kPlain32, kPlainHalf, kPlainBFloat, kPlainInt8}, {out, in}, 2};
 }
 TensorSpec table_spec(uint64_t rows, uint64_t columns) { return {{kPlain32}, {rows, columns}, 2}; }
 TensorSpec base_table_spec(uint64_t rows, uint64_t columns) { return {{kPlain32, kPlainHalf, kPlainBFloat}, {rows, columns}, 2}; }

@@ -31,7 +31,7 @@ struct TensorSpec {
     schema::DataType type = schema::DataType::kUnknown;
     schema::Layout layout = schema::Layout::kUnknown;
   };
-  std::array<Form, 7> forms{};  // kUnknown: no form
+  std::array<Form, 8> forms{};  // kUnknown: no form
   std::array<uint64_t, 2> shape{};
   uint32_t dimensions = 0;
 };

@@ -72,7 +72,7 @@ auto with_type(const engine::BaseWeights& base, const F& f) {
       return f(float());
     case kernels::WeightType::kBFloat16:
       return f(BFloat16());
-    default:  // int8 weights are multiplied by their scales when they are copied
+    default:  // int8 weights, too: activations are half beside them
       return f(Half());
   }
 }

@@ -1,5 +1,6 @@
 #include "runtime/cuda/base_tables.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -12,10 +13,11 @@ namespace {
 
 using engine::BaseWeights;
 
-template <class T>
-constexpr kernels::WeightType kTypeOf = std::is_same_v<T, float>  ? kernels::WeightType::kFloat32
-                                        : std::is_same_v<T, Half> ? kernels::WeightType::kFloat16
-                                                                  : kernels::WeightType::kBFloat16;
+template <class V>
+constexpr kernels::WeightType kTypeOf = std::is_same_v<V, float>    ? kernels::WeightType::kFloat32
+                                        : std::is_same_v<V, Half>   ? kernels::WeightType::kFloat16
+                                        : std::is_same_v<V, int8_t> ? kernels::WeightType::kInt8
+                                                                    : kernels::WeightType::kBFloat16;
 
 /// Finds what the device sees already, and lays out the rest in device memory and, where there is a queue, fills that. Without a queue it
 /// only counts.
@@ -42,37 +44,69 @@ class Uploader {
     send(to, host.data(), count * sizeof(T));
     return to;
   }
+  using Linears = std::initializer_list<const engine::LinearWeights*>;
+
   /// Linears with one input, their outputs one after another.
   template <class T>
-  const T* weights(std::initializer_list<const engine::LinearWeights*> linears) {
+  BaseWeight<T> weights(Linears linears) {
+    if ((*linears.begin())->type != kernels::WeightType::kInt8) return {matrix<T>(linears)};
+    BaseWeight<T> weight;
+    weight.integers = matrix<int8_t>(linears);
+    weight.scale = scales(linears);
+    return weight;
+  }
+  TaskNorm norm(const engine::NormWeights& norm, size_t count) { return {floats(norm.gamma, count), floats(norm.beta, count)}; }
+  Status status() const { return status_; }
+
+ private:
+  /// One matrix of the linears' weights. V: T or, of int8 weights, int8_t.
+  template <class V>
+  const V* matrix(Linears linears) {
     const auto values_of = [](const engine::LinearWeights& linear) {
       const LinearShape shape = device_shape(linear);
       return static_cast<size_t>(shape.out) * shape.in;
     };
     size_t count = 0;
     bool ready = true;  // what the kernels read, in one piece
-    const auto* const first = static_cast<const T*>((*linears.begin())->panels);
+    const auto* const first = static_cast<const V*>((*linears.begin())->panels);
     for (const auto* linear : linears) {
       const bool unpadded = values_of(*linear) == size_t{linear->out} * linear->in;
-      ready = ready && linear->row_major && linear->type == kTypeOf<T> && unpadded && linear->panels == first + count;
+      ready = ready && linear->row_major && linear->type == kTypeOf<V> && unpadded && linear->panels == first + count;
       count += values_of(*linear);
     }
     if (ready) return as_it_is(first, count);
-    T* to = arena_.array<T>(count);
+    V* to = arena_.array<V>(count);
     if (queue_ == nullptr) return to;
-    std::vector<T> host(count, rounded<T>(0.0F));
-    T* next = host.data();
+    std::vector<V> host(count);
+    V* next = host.data();
     for (const auto* linear : linears) {
       row_major(*linear, next, device_shape(*linear).in);
       next += values_of(*linear);
     }
-    send(to, host.data(), count * sizeof(T));
+    send(to, host.data(), count * sizeof(V));
     return to;
   }
-  TaskNorm norm(const engine::NormWeights& norm, size_t count) { return {floats(norm.gamma, count), floats(norm.beta, count)}; }
-  Status status() const { return status_; }
-
- private:
+  /// Of int8 weights, one after another; those of padded outputs are zero.
+  const float* scales(Linears linears) {
+    size_t count = 0;
+    bool ready = true;
+    const float* const first = (*linears.begin())->scale;
+    for (const auto* linear : linears) {
+      ready = ready && linear->row_major && device_shape(*linear).out == linear->out && linear->scale == first + count;
+      count += device_shape(*linear).out;
+    }
+    if (ready) return as_it_is(first, count);
+    float* to = arena_.array<float>(count);
+    if (queue_ == nullptr) return to;
+    std::vector<float> host(count);
+    float* next = host.data();
+    for (const auto* linear : linears) {
+      std::copy_n(linear->scale, linear->out, next);
+      next += device_shape(*linear).out;
+    }
+    send(to, host.data(), count * sizeof(float));
+    return to;
+  }
   /// Values of the bundle in the form that kernels read.
   template <class T>
   const T* as_it_is(const T* values, size_t count) {
@@ -101,7 +135,7 @@ void lay_out(const BaseWeights& base, Uploader& to, BaseTables<T>& tables) {
   tables.token_type = to.table<T>(base.token_type, base.table_type, base.token_types * hidden);
   tables.embeddings_norm = to.norm(base.embeddings_norm, hidden);
   if (base.pooler.panels != nullptr) {
-    tables.pooler = to.weights<T>({&base.pooler});
+    tables.pooler = to.weights<T>({&base.pooler}).values;
     tables.pooler_bias = to.floats(base.pooler.bias, hidden);
   }
   tables.layer.clear();

@@ -13,17 +13,31 @@ namespace pets::cuda {
 
 using kernels::cuda::TaskNorm;
 
-/// Pointers that the device follows. T: float, Half or BFloat16, the type of weights and activations.
+/// Weights of a linear, or of several with one input, their outputs one after another: in T, or int8 with a scale an output.
+template <class T>
+struct BaseWeight {
+  const T* values = nullptr;         ///< [out][in]; null of an int8 base
+  const int8_t* integers = nullptr;  ///< [out][in], int8 bases only
+  const float* scale = nullptr;      ///< [out], int8 bases only
+
+  /// Of the outputs from `first` on.
+  BaseWeight from_output(size_t first, size_t in) const {
+    if (integers == nullptr) return {values + first * in};
+    return {nullptr, integers + first * in, scale + first};
+  }
+};
+
+/// Pointers that the device follows. T: float, Half or BFloat16, the type of activations, and of weights that are not int8.
 template <class T>
 struct LayerTables {
-  const T* query_key_value = nullptr;  ///< [3 hidden][hidden]: one product for all three
-  const T* attention_output = nullptr;
-  const T* up = nullptr;
-  const T* down = nullptr;
+  BaseWeight<T> query_key_value;  ///< [3 hidden][hidden]: one product for all three
+  BaseWeight<T> attention_output;
+  BaseWeight<T> up;
+  BaseWeight<T> down;
   const float* bias[engine::kLinearSites] = {};
   TaskNorm norm[engine::kSublayers];
 
-  const T* weight(engine::LinearIndex index, uint32_t hidden) const {
+  BaseWeight<T> weight(engine::LinearIndex index, uint32_t hidden) const {
     switch (index) {
       case engine::kAttentionOutput:
         return attention_output;
@@ -32,7 +46,7 @@ struct LayerTables {
       case engine::kDown:
         return down;
       default:
-        return query_key_value + static_cast<size_t>(index) * hidden * hidden;
+        return query_key_value.from_output(static_cast<size_t>(index) * hidden, hidden);
     }
   }
 };

@@ -25,42 +25,49 @@ T rounded(float value) {
   }
 }
 
-/// Weights of a linear, from whatever layout and type the bundle has them in: visit(output, input, value), output by output. int8 weights
-/// are multiplied by their scales.
+/// Weights of a linear, wherever its layout has them: visit(output, input, index into `panels`), output by output.
 template <class Visit>
-void for_each_weight(const engine::LinearWeights& linear, const Visit& visit) {
+void for_each_place(const engine::LinearWeights& linear, const Visit& visit) {
   const size_t group = kernels::input_group(linear.type), padded = kernels::padded_inputs(linear.type, linear.in);
   for (size_t o = 0; o < linear.out; ++o) {
     const size_t panel = o / kernels::kPanelColumns, column = o % kernels::kPanelColumns, width = kernels::panel_width(linear.out, panel);
     for (size_t k = 0; k < linear.in; ++k) {
       const size_t in_panels = kernels::panel_offset(padded, panel) + k / group * group * width + column * group + k % group;
-      const size_t at = linear.row_major ? o * linear.in + k : in_panels;
-      float value = 0;
-      switch (linear.type) {
-        case kernels::WeightType::kFloat16:
-          value = kernels::float_from_half(static_cast<const uint16_t*>(linear.panels)[at]);
-          break;
-        case kernels::WeightType::kBFloat16:
-          value = kernels::float_from_bfloat(static_cast<const uint16_t*>(linear.panels)[at]);
-          break;
-        case kernels::WeightType::kInt8:
-          value = static_cast<float>(static_cast<const int8_t*>(linear.panels)[at]) * linear.scale[o];
-          break;
-        default:
-          value = static_cast<const float*>(linear.panels)[at];
-      }
-      visit(o, k, value);
+      visit(o, k, linear.row_major ? o * linear.in + k : in_panels);
     }
   }
 }
 
-/// A linear's weight as [out][row_length] of T, zeros behind each row's inputs.
+/// The same with the weight's value instead of its place. Not of int8, whose integers stay what they are.
+template <class Visit>
+void for_each_weight(const engine::LinearWeights& linear, const Visit& visit) {
+  for_each_place(linear, [&](size_t o, size_t k, size_t at) {
+    float value = 0;
+    switch (linear.type) {
+      case kernels::WeightType::kFloat16:
+        value = kernels::float_from_half(static_cast<const uint16_t*>(linear.panels)[at]);
+        break;
+      case kernels::WeightType::kBFloat16:
+        value = kernels::float_from_bfloat(static_cast<const uint16_t*>(linear.panels)[at]);
+        break;
+      default:
+        value = static_cast<const float*>(linear.panels)[at];
+    }
+    visit(o, k, value);
+  });
+}
+
+/// A linear's weight as [out][row_length] of T, or the integers of an int8 weight as they are; zeros behind each row's inputs.
 template <class T>
 void row_major(const engine::LinearWeights& linear, T* weight, size_t row_length) {
-  for_each_weight(linear, [&](size_t o, size_t k, float value) { weight[o * row_length + k] = rounded<T>(value); });
-  for (size_t o = 0; o < linear.out; ++o) {
-    for (size_t k = linear.in; k < row_length; ++k) weight[o * row_length + k] = rounded<T>(0.0F);
+  if constexpr (std::is_same_v<T, int8_t>) {
+    for_each_place(linear,
+                   [&](size_t o, size_t k, size_t at) { weight[o * row_length + k] = static_cast<const int8_t*>(linear.panels)[at]; });
+  } else {
+    for_each_weight(linear, [&](size_t o, size_t k, float value) { weight[o * row_length + k] = rounded<T>(value); });
   }
+  for (size_t o = 0; o < linear.out; ++o)
+    std::memset(static_cast<void*>(weight + o * row_length + linear.in), 0, (row_length - linear.in) * sizeof(T));
 }
 
 /// A factor in float panels, [out, in], as rows of `row_length` >= in values of T, zeros behind them.

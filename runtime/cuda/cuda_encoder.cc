@@ -196,7 +196,7 @@ Status CudaEncoder<T>::queue_work(const LaunchExtents& extents) {
 /// another graph serves such a batch, only when they come often: of five families there are 31 mixes.
 template <class T>
 Status CudaEncoder<T>::queue_batch(const LaunchExtents& extents) {
-  constexpr uint32_t kOften = 8;
+  constexpr uint32_t kOften = 3;
   if (!capacity_.device_graphs) return queue_work(extents);
   GraphCache::Entry& entry = graphs_.find(extents);
   if (entry.graph == nullptr) {

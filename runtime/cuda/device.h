@@ -83,6 +83,16 @@ struct Product {
   uint32_t rows = 0, in = 0, out = 0, out_stride = 0;
 };
 
+/// The same of integers, whose sums are exact: in * 128^2 must fit 31 bits. The engine's own kernel
+/// (kernels/quantize/integer_product_cuda.h) needs no memory for the sums; this is what it is measured against.
+struct Int8Product {
+  const int8_t* x = nullptr;  ///< 16-byte aligned, as is w
+  const int8_t* w = nullptr;
+  int32_t* y = nullptr;                ///< [rows][out], 16-byte aligned
+  uint32_t rows = 0, in = 0, out = 0;  ///< multiples of kInt8Multiple
+};
+inline constexpr uint32_t kInt8Multiple = 16;  ///< what tensor cores' kernels for integers take
+
 /// Bytes of a queue's workspace: what cuBLAS recommends for Hopper; smaller devices need less.
 inline constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 inline constexpr uint32_t kMostStreams = 32;
@@ -118,6 +128,7 @@ class Queue {
   virtual Status product(const Product<float>& call) noexcept = 0;
   virtual Status product(const Product<Half>& call) noexcept = 0;
   virtual Status product(const Product<BFloat16>& call) noexcept = 0;
+  virtual Status product(const Int8Product& call) noexcept = 0;
   /// Whether every kernel since the last call was launched.
   virtual Status launched() noexcept = 0;
   virtual Status synchronize() noexcept = 0;

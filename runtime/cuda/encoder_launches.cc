@@ -9,6 +9,8 @@
 #include "kernels/low_rank/low_rank_cuda.h"
 #include "kernels/mask/mask_cuda.h"
 #include "kernels/norm/residual_norm_cuda.h"
+#include "kernels/quantize/integer_product_cuda.h"
+#include "kernels/quantize/quantize_rows_cuda.h"
 #include "kernels/rows/rows_cuda.h"
 #include "kernels/scale/scale_input_cuda.h"
 #include "kernels/sparse/sparse_cuda.h"
@@ -32,7 +34,11 @@ void Activations<T>::lay_out(memory::Arena& arena, const engine::BaseWeights& ba
   context = arena.array<T>(all * width);
   dense = arena.array<T>(all * width);
   intermediate = arena.array<T>(all * padded(base.intermediate));
-  scaled = arena.array<T>(all * std::max(base.hidden, padded(base.intermediate)));
+  const size_t widest_in = std::max(base.hidden, padded(base.intermediate));
+  scaled = arena.array<T>(all * widest_in);
+  if (base.linear_type != kernels::WeightType::kInt8) return;
+  integers = arena.array<int8_t>(all * widest_in);
+  scale = arena.array<float>(all);
 }
 
 template <class T>
@@ -95,9 +101,19 @@ Status EncoderLaunches<T>::operators(const Linear& site, const T* x, const Rows&
   if (found.mask) {
     each_launch(rows, kMaskTiles, next_branch(), having([](const LinearOperators& own) { return own.mask != nullptr; }),
                 [&](Stream stream, const RowTiles& tiles) {
-                  const T* const weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
-                  kernels::cuda::mask(
-                      stream, kernels::cuda::Mask<T>{x, weight, site.y, size.in, size.out, site.y_stride, tiles, linears, site.sites});
+                  const BaseWeight<T> weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
+                  const Activations<T>& own = at_.activations;
+                  // Of int8 bases x as the shared product had it.
+                  kernels::cuda::mask(stream, kernels::cuda::Mask<T>{x,
+                                                                     weight.values,
+                                                                     site.y,
+                                                                     size.in,
+                                                                     size.out,
+                                                                     site.y_stride,
+                                                                     tiles,
+                                                                     linears,
+                                                                     site.sites,
+                                                                     {own.integers, own.scale, weight.integers, weight.scale}});
                 });
   }
   if (found.low_rank) {
@@ -117,19 +133,31 @@ Status EncoderLaunches<T>::operators(const Linear& site, const T* x, const Rows&
   return join(branches);
 }
 
+template <class T>
+Status EncoderLaunches<T>::shared_product(const Linear& site, const T* x, const Rows& rows) {
+  const auto [in, site_out] = shape(site);
+  const uint32_t out = site.sites * site_out;
+  const BaseWeight<T> weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
+  if (weight.integers == nullptr) return queue_.product(Product<T>{x, weight.values, site.y, rows.count, in, out, site.y_stride});
+  const Activations<T>& own = at_.activations;
+  const uint32_t used = at_.base.layer[site.layer].linear[site.index].in;  // padded inputs are activation(0), not always zero
+  kernels::cuda::quantize_rows(queue_.stream(), kernels::cuda::QuantizeRows<T>{x, own.integers, own.scale, rows.count, in, used});
+  kernels::cuda::integer_product(queue_.stream(), kernels::cuda::IntegerProduct<T>{own.integers, own.scale, weight.integers, weight.scale,
+                                                                                   site.y, rows.count, in, out, site.y_stride});
+  return {};
+}
+
 /// y = the site's product and deltas, without output scale and bias.
 template <class T>
 Status EncoderLaunches<T>::linear(const Linear& site, const Rows& rows) {
-  const auto [in, out] = shape(site);
   const T* x = site.x;
   if (scales_input(site.layer, site.index)) {
     kernels::cuda::scale_input(queue_.stream(),
-                               kernels::cuda::ScaleInput<T>{site.x, at_.activations.scaled, rows.count, in, tables(rows).slots,
+                               kernels::cuda::ScaleInput<T>{site.x, at_.activations.scaled, rows.count, shape(site).in, tables(rows).slots,
                                                             at_.tasks.linears(site.layer, site.index)});
     x = at_.activations.scaled;
   }
-  const T* const weight = at_.tables.layer[site.layer].weight(site.index, at_.base.hidden);
-  PETS_RETURN_IF_ERROR(queue_.product(Product<T>{x, weight, site.y, rows.count, in, out, site.y_stride}));
+  PETS_RETURN_IF_ERROR(shared_product(site, x, rows));
   return operators(site, x, rows);
 }
 
@@ -148,9 +176,9 @@ Status EncoderLaunches<T>::projections(uint32_t layer, const Rows& rows) {
   bool scaled = false;
   for (const engine::LinearIndex index : {kQuery, kKey, kValue}) scaled = scaled || scales_input(layer, index);
   if (!scaled) {  // one input: one product, one launch of each family of operators
-    PETS_RETURN_IF_ERROR(queue_.product(
-        Product<T>{hidden_, at_.tables.layer[layer].query_key_value, activations.qkv, rows.count, hidden, 3 * hidden, 3 * hidden}));
-    return operators({layer, kQuery, hidden_, activations.qkv, 3 * hidden, 3}, hidden_, rows);
+    const Linear all{layer, kQuery, hidden_, activations.qkv, 3 * hidden, 3};
+    PETS_RETURN_IF_ERROR(shared_product(all, hidden_, rows));
+    return operators(all, hidden_, rows);
   }
   for (const engine::LinearIndex index : {kQuery, kKey, kValue}) {
     const Linear site{layer, index, hidden_, activations.qkv + size_t{index} * hidden, 3 * hidden};

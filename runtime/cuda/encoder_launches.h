@@ -17,12 +17,14 @@ namespace pets::cuda {
 /// Activations of one session in device memory, [rows][.].
 template <class T>
 struct Activations {
-  T* hidden = nullptr;        ///< the residual stream
-  T* qkv = nullptr;           ///< [rows][3 hidden]
-  T* context = nullptr;       ///< the attention's output
-  T* dense = nullptr;         ///< a sublayer's product
-  T* intermediate = nullptr;  ///< [rows][intermediate]
-  T* scaled = nullptr;        ///< [rows][widest input]: where a task scales a linear's input
+  T* hidden = nullptr;         ///< the residual stream
+  T* qkv = nullptr;            ///< [rows][3 hidden]
+  T* context = nullptr;        ///< the attention's output
+  T* dense = nullptr;          ///< a sublayer's product
+  T* intermediate = nullptr;   ///< [rows][intermediate]
+  T* scaled = nullptr;         ///< [rows][widest input]: where a task scales a linear's input
+  int8_t* integers = nullptr;  ///< [rows][widest input]: a linear's input, int8 bases alone
+  float* scale = nullptr;      ///< [rows], of the integers
 
   void lay_out(memory::Arena& arena, const engine::BaseWeights& base, uint32_t rows);
 };
@@ -111,6 +113,8 @@ class EncoderLaunches {
   /// q, k and v without output scales and biases, which the attention applies.
   Status projections(uint32_t layer, const Rows& rows);
   Status linear(const Linear& site, const Rows& rows);
+  /// y = x w^T of the base's weights at the site and its neighbours.
+  Status shared_product(const Linear& site, const T* x, const Rows& rows);
   Status operators(const Linear& site, const T* x, const Rows& rows);
   /// Of the stage's queries, to `context_`, where keys have their rows.
   void attend(uint32_t layer, const Rows& rows);

@@ -17,6 +17,8 @@ float value_at(const void* values, WeightType type, size_t index) {
 LinearWeights in_panels(const LinearWeights& from, void* panels) {
   if (from.type == WeightType::kFloat32) {
     kernels::pack_panels16(static_cast<const float*>(from.panels), from.out, from.in, static_cast<float*>(panels));
+  } else if (from.type == WeightType::kInt8) {
+    kernels::pack_panels16_bytes(static_cast<const int8_t*>(from.panels), from.out, from.in, static_cast<int8_t*>(panels));
   } else {
     kernels::pack_panels16_bits(from.type, static_cast<const uint16_t*>(from.panels), from.out, from.in, static_cast<uint16_t*>(panels));
   }

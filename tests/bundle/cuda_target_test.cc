@@ -19,12 +19,12 @@ using schema::DataType;
 using schema::Layout;
 using schema::Tensor;
 
-constexpr Precision kPrecisions[] = {Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16};
+constexpr Precision kPrecisions[] = {Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16, Precision::kInt8};
 
-/// Sizes that tiles take: hidden 32, intermediate 48.
+/// Sizes that tiles take: hidden 64, intermediate 48.
 const BaseModel& even_base() {
   static const BaseModel base = [] {
-    BaseModel made = testing_util::random_base({32, 2, 2, 48, 120, 20, 2}, 4);
+    BaseModel made = testing_util::random_base({64, 2, 2, 48, 120, 20, 2}, 4);
     testing_util::add_tokenizer(made);
     return made;
   }();
@@ -49,19 +49,25 @@ TEST(CudaTarget, HasTheBaseAsAGpusKernelsReadIt) {
            {layer->query(), layer->key(), layer->value(), layer->attention_output(), layer->up(), layer->down()}) {
         EXPECT_EQ(linear->weight()->layout(), Layout::kPlain);
         EXPECT_EQ(linear->weight()->dtype(), type);
-        EXPECT_EQ(linear->scale(), nullptr);
+        EXPECT_EQ(linear->scale() != nullptr, precision == Precision::kInt8);
         EXPECT_EQ(linear->bias()->dtype(), DataType::kFloat32);
         EXPECT_EQ(linear->weight()->offset() % 256, 0U);
       }
       const uint64_t bytes = layer->query()->weight()->length();  // one matrix [3 hidden, hidden]
       EXPECT_EQ(layer->key()->weight()->offset(), layer->query()->weight()->offset() + bytes);
       EXPECT_EQ(layer->value()->weight()->offset(), layer->key()->weight()->offset() + bytes);
+      if (precision != Precision::kInt8) continue;
+      const uint64_t scale_bytes = layer->query()->scale()->length();  // and one vector [3 hidden]
+      EXPECT_EQ(scale_bytes, 64 * sizeof(float));
+      EXPECT_EQ(layer->key()->scale()->offset(), layer->query()->scale()->offset() + scale_bytes);
+      EXPECT_EQ(layer->value()->scale()->offset(), layer->key()->scale()->offset() + scale_bytes);
     }
+    const DataType computed = precision == Precision::kInt8 ? DataType::kFloat16 : type;
     for (const Tensor* table : {base.word_embeddings(), base.position_embeddings(), base.token_type_embeddings()}) {
-      EXPECT_EQ(table->dtype(), type);
+      EXPECT_EQ(table->dtype(), computed);
     }
     EXPECT_EQ(base.pooler()->weight()->layout(), Layout::kPlain);
-    EXPECT_EQ(base.pooler()->weight()->dtype(), type);
+    EXPECT_EQ(base.pooler()->weight()->dtype(), computed);
   }
 }
 
@@ -81,7 +87,8 @@ TEST(CudaTarget, HoldsTheValuesOfTheCpusBase) {
     }
     std::vector<float> table = expected.position_embeddings.values;  // exact
     for (float& value : table) {
-      if (precision == Precision::kFloat16) value = kernels::float_from_half(kernels::half_from_float(value));
+      if (precision == Precision::kFloat16 || precision == Precision::kInt8)
+        value = kernels::float_from_half(kernels::half_from_float(value));
       if (precision == Precision::kBFloat16) value = kernels::float_from_bfloat(kernels::bfloat_from_float(value));
     }
     EXPECT_EQ(found.position_embeddings.values, table);
@@ -90,14 +97,13 @@ TEST(CudaTarget, HoldsTheValuesOfTheCpusBase) {
 }
 
 TEST(CudaTarget, RefusesWhatAGpuWouldNotReadInPlace) {
-  const auto int8 = converter::make_base_segment(even_base(), Precision::kInt8, Target::kCuda);
-  ASSERT_FALSE(int8);
-  expect_contains(int8.status().c_str(), {"int8 is for the cpu", "fp16, bf16 or fp32"});
   BaseModel large = even_base();
-  large.word_embeddings.values[33] = 1e5F;
-  const auto half = converter::make_base_segment(large, Precision::kFloat16, Target::kCuda);
-  ASSERT_FALSE(half);
-  expect_contains(half.status().c_str(), {"embeddings.word", "[1, 1] = 100000", "fp16"});
+  large.word_embeddings.values[65] = 1e5F;
+  for (const Precision precision : {Precision::kFloat16, Precision::kInt8}) {  // whose tables are in fp16, too
+    const auto half = converter::make_base_segment(large, precision, Target::kCuda);
+    ASSERT_FALSE(half);
+    expect_contains(half.status().c_str(), {"embeddings.word", "[1, 1] = 100000", "fp16"});
+  }
   EXPECT_TRUE(converter::make_base_segment(large, Precision::kFloat16));  // there the tables stay float32
 }
 
@@ -147,7 +153,7 @@ TEST(HostileCudaTarget, ThePoolerIsInTheFormOfTheLinears) {
 
 TEST(HostileCudaTarget, EveryLengthIsTheShapes) {
   expect_contains(
-      refusal(Precision::kFloat16, [](const Base& base) { set_field<uint64_t>(base.word_embeddings(), Tensor::VT_LENGTH, 120 * 32 * 4); }),
+      refusal(Precision::kFloat16, [](const Base& base) { set_field<uint64_t>(base.word_embeddings(), Tensor::VT_LENGTH, 120 * 64 * 4); }),
       {"embeddings.word.weight", "bytes"});
   expect_contains(refusal(Precision::kBFloat16,
                           [](const Base& base) {
@@ -157,11 +163,23 @@ TEST(HostileCudaTarget, EveryLengthIsTheShapes) {
                   {"layer.0.attention.value.weight", "bytes"});
 }
 
-TEST(HostileCudaTarget, Int8HasNoPlainLayout) {
-  const std::string said = refusal(Precision::kFloat16, [](const Base& base) {
+TEST(HostileCudaTarget, Int8HasItsScalesAndHalvesBesideIt) {
+  const std::string mixed = refusal(Precision::kFloat16, [](const Base& base) {
     set_field(base.encoder()->Get(1)->down()->weight(), Tensor::VT_DTYPE, static_cast<uint8_t>(DataType::kInt8));
   });
-  expect_contains(said, {"layer.1.ffn.down.weight has layout 1 (plain), this build knows layout 6 (panels16 by 4 bounded) for int8"});
+  expect_contains(mixed, {"layer.1.ffn.down.weight", "bytes"});
+  const std::string scale = refusal(Precision::kInt8, [](const Base& base) {
+    set_field(base.encoder()->Get(1)->up()->scale(), Tensor::VT_DTYPE, static_cast<uint8_t>(DataType::kFloat16));
+  });
+  expect_contains(scale, {"layer.1.ffn.up.scale has data type 2 (float16)"});
+  const std::string table = refusal(Precision::kInt8, [](const Base& base) {
+    set_field(base.position_embeddings(), Tensor::VT_DTYPE, static_cast<uint8_t>(DataType::kBFloat16));
+  });
+  expect_contains(table, {"embeddings.position.weight has data type bfloat16, expected float16 beside linears of int8 in layout plain"});
+  const std::string pooler = refusal(Precision::kInt8, [](const Base& base) {
+    set_field(base.pooler()->weight(), Tensor::VT_DTYPE, static_cast<uint8_t>(DataType::kInt8));
+  });
+  expect_contains(pooler, {"pooler.weight has data type 4 (int8), this build knows float16 here"});
 }
 
 }  // namespace

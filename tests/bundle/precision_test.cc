@@ -185,7 +185,8 @@ TEST(HostilePrecision, ALayoutGoesWithItsTypeOnly) {
       {Precision::kFloat16, Layout::kPanels16By2,
        "layout 4 (panels16 by 2), this build knows layout 2 (panels16) or 1 (plain) for float16"},
       {Precision::kBFloat16, Layout::kPanels16, "layout 2 (panels16), this build knows layout 4 (panels16 by 2) or 1 (plain) for bfloat16"},
-      {Precision::kInt8, Layout::kPanels16By2, "layout 4 (panels16 by 2), this build knows layout 6 (panels16 by 4 bounded) for int8"}};
+      {Precision::kInt8, Layout::kPanels16By2,
+       "layout 4 (panels16 by 2), this build knows layout 6 (panels16 by 4 bounded) or 1 (plain) for int8"}};
   for (const auto& test : cases) {
     const std::string said = weight_refusal(test.precision, [&](const schema::Linear* linear) {
       set_field(linear->weight(), Tensor::VT_LAYOUT, static_cast<uint8_t>(test.layout));

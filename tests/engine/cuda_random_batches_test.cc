@@ -25,13 +25,12 @@ using converter::Precision;
 constexpr uint32_t kLongest = 128;  // tokens
 constexpr testing_util::ModelShape kSmallShape{64, 2, 2, 100, 211, kLongest, 2};
 constexpr uint32_t kHeadTypes = 6, kBatchTokens = 512, kBatchQueries = 64;
-/// int8 runs half's kernels on other weights, and what the CPU rounds there hides more.
-constexpr Precision kPrecisions[] = {Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16};
+constexpr Precision kPrecisions[] = {Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16, Precision::kInt8};
 
 #ifdef PETS_SLOW_BUILD  // instrumented or emulated: one of each sort
 constexpr uint64_t kDefaultBatches = 5;
 #else
-constexpr uint64_t kDefaultBatches = 15;  // each sort in each precision
+constexpr uint64_t kDefaultBatches = 20;  // each sort in each precision
 #endif
 
 uint64_t from_environment(const char* name, uint64_t otherwise) {

@@ -10,6 +10,7 @@
 #include "pets/pets.h"
 #include "runtime/cuda/base_tables.h"
 #include "runtime/cuda/emulation/emulated_host.h"
+#include "runtime/cuda/shape.h"
 #include "runtime/engine/model_impl.h"
 
 namespace pets::cuda {
@@ -111,6 +112,17 @@ TEST_F(WeightLadder, AnyStepThatTheDeviceHasMayBeAskedFor) {
             "backend cuda: weight memory 'registered': the device does not take memory that is mapped read-only");
 }
 
+/// A linear's weight and, where it has one, its scale.
+template <class T>
+void add_weight(const BaseWeight<T>& weight, size_t out, size_t in, std::vector<std::pair<const void*, size_t>>& found) {
+  if (weight.integers == nullptr) {
+    found.emplace_back(weight.values, out * in * sizeof(T));
+  } else {
+    EXPECT_EQ(weight.values, nullptr);
+    found.insert(found.end(), {{weight.integers, out * in}, {weight.scale, out * sizeof(float)}});
+  }
+}
+
 /// Every weight and table of a base, and how many bytes it has.
 template <class T>
 std::vector<std::pair<const void*, size_t>> operands(const engine::BaseWeights& base, const BaseTables<T>& tables) {
@@ -123,10 +135,10 @@ std::vector<std::pair<const void*, size_t>> operands(const engine::BaseWeights& 
                                                        {tables.embeddings_norm.gamma, h * sizeof(float)},
                                                        {tables.embeddings_norm.beta, h * sizeof(float)}};
   for (const LayerTables<T>& layer : tables.layer) {
-    found.insert(found.end(), {{layer.query_key_value, 3 * h * h * sizeof(T)},
-                               {layer.attention_output, h * h * sizeof(T)},
-                               {layer.up, i * h * sizeof(T)},
-                               {layer.down, h * i * sizeof(T)}});
+    add_weight(layer.query_key_value, 3 * h, h, found);
+    add_weight(layer.attention_output, h, h, found);
+    add_weight(layer.up, i, h, found);
+    add_weight(layer.down, h, i, found);
     for (uint32_t n = 0; n < engine::kLinearSites; ++n) found.emplace_back(layer.bias[n], (n == engine::kUp ? i : h) * sizeof(float));
     for (const TaskNorm& norm : layer.norm) found.insert(found.end(), {{norm.gamma, h * sizeof(float)}, {norm.beta, h * sizeof(float)}});
   }
@@ -157,14 +169,14 @@ void expect_in_place(const engine::BaseWeights& base, WeightMemory memory) {
 
 TEST_F(WeightLadder, InPlaceNothingOfTheBaseIsInTheDevicesMemory) {
   for (const WeightMemory memory : {WeightMemory::kHostPageTables, WeightMemory::kRegistered}) {
-    for (const Precision precision : {Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16}) {
+    for (const Precision precision : testing_util::kAllPrecisions) {
       write(kEven, precision);
       const auto model = loaded(kThor, memory);
       ASSERT_NE(model, nullptr);
       EXPECT_EQ(model->impl().device->base_bytes(), 0U);
       const engine::BaseWeights& base = model->impl().base;
       if (precision == Precision::kFloat32) expect_in_place<float>(base, memory);
-      if (precision == Precision::kFloat16) expect_in_place<Half>(base, memory);
+      if (precision == Precision::kFloat16 || precision == Precision::kInt8) expect_in_place<Half>(base, memory);
       if (precision == Precision::kBFloat16) expect_in_place<BFloat16>(base, memory);
     }
   }
@@ -181,9 +193,36 @@ TEST_F(WeightLadder, OnlyWhatIsPaddedIsCopied) {
   EXPECT_LT(in_place->impl().device->base_bytes(), copied->impl().device->base_bytes() / 2);
 }
 
-TEST_F(WeightLadder, IsPlannedToTheByte) {
+TEST_F(WeightLadder, Int8HasHalfTheBytesOfHalfAndScales) {
   for (const auto& shape : {kEven, kPadded}) {
-    write(shape, Precision::kFloat16);
+    const uint64_t hidden = shape.hidden, intermediate = round_up(shape.intermediate, 16);
+    const uint64_t weights = shape.layers * (4 * hidden * hidden + 2 * hidden * intermediate);
+    const uint64_t scales = shape.layers * (5 * hidden + intermediate);
+    for (const Target target : {Target::kCpu, Target::kCuda}) {
+      write(shape, Precision::kFloat16, target);
+      const auto half = loaded(kNothing);
+      write(shape, Precision::kInt8, target);
+      const auto int8 = loaded(kNothing);
+      ASSERT_TRUE(half != nullptr && int8 != nullptr);
+      EXPECT_EQ(int8->impl().device->base_bytes(), half->impl().device->base_bytes() - weights + scales * sizeof(float));
+    }
+  }
+}
+
+TEST_F(WeightLadder, OfPaddedInt8TheFfnsWeightsAndScalesAreCopied) {
+  write(kPadded, Precision::kInt8);
+  const auto in_place = loaded(kThor);
+  ASSERT_NE(in_place, nullptr);
+  constexpr uint64_t kWidth = 112;
+  // up: weights, scales and bias; down: weights.
+  EXPECT_EQ(in_place->impl().device->base_bytes(), kPadded.layers * (2 * kWidth * kPadded.hidden + 2 * kWidth * sizeof(float)));
+}
+
+TEST_F(WeightLadder, IsPlannedToTheByte) {
+  const std::pair<testing_util::ModelShape, Precision> cases[] = {
+      {kEven, Precision::kFloat16}, {kPadded, Precision::kFloat16}, {kEven, Precision::kInt8}, {kPadded, Precision::kInt8}};
+  for (const auto& [shape, precision] : cases) {
+    write(shape, precision);
     for (const HostAccess& access : {kCard, kOrin, kThor}) {
       const auto model = loaded(access);
       ASSERT_NE(model, nullptr);

@@ -96,7 +96,7 @@ TEST_P(CudaWeightMemory, EveryStepThatTheDeviceHasAnswersAsTheCopyDoes) {
 
 INSTANTIATE_TEST_SUITE_P(EveryPrecisionOfAGpu, CudaWeightMemory,
                          testing::Values(Case{Precision::kFloat32, 112}, Case{Precision::kFloat16, 112}, Case{Precision::kBFloat16, 112},
-                                         Case{Precision::kFloat16, 100}),
+                                         Case{Precision::kInt8, 112}, Case{Precision::kFloat16, 100}, Case{Precision::kInt8, 100}),
                          [](const auto& test) {
                            return std::string(converter::precision_name(test.param.precision)) + "_" +
                                   std::to_string(test.param.intermediate);

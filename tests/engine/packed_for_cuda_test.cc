@@ -18,7 +18,7 @@ using converter::Target;
 using testing_util::PetKind;
 using testing_util::TemporaryFile;
 
-constexpr Precision kPrecisions[] = {Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16};
+constexpr Precision kPrecisions[] = {Precision::kFloat32, Precision::kFloat16, Precision::kBFloat16, Precision::kInt8};
 
 /// Sizes that fill no panel, and no pair of inputs.
 converter::BaseModel odd_base(uint64_t seed) { return testing_util::random_base({21, 2, 3, 27, 120, 32, 2}, seed); }
@@ -54,10 +54,11 @@ std::vector<std::vector<float>> answers(const char* path) {
   return logits;
 }
 
-/// As the precision keeps it.
+/// As a base for a GPU in this precision keeps it.
 void round_table(converter::Matrix& table, Precision precision) {
   for (float& value : table.values) {
-    if (precision == Precision::kFloat16) value = kernels::float_from_half(kernels::half_from_float(value));
+    if (precision == Precision::kFloat16 || precision == Precision::kInt8)
+      value = kernels::float_from_half(kernels::half_from_float(value));
     if (precision == Precision::kBFloat16) value = kernels::float_from_bfloat(kernels::bfloat_from_float(value));
   }
 }
@@ -98,7 +99,10 @@ TEST(PackedForCuda, IsPlannedWithWhatIsRepacked) {
     ASSERT_TRUE(model) << model.status().c_str();
     EXPECT_EQ((*model)->memory().model_bytes, foretold->model_bytes);
     EXPECT_EQ((*model)->memory().mapped_bytes, foretold->mapped_bytes);
-    const uint64_t weights = uint64_t{2} * (4 * 21 * 21 + 2 * 21 * 27) * (precision == Precision::kFloat32 ? 4 : 2);
+    const uint64_t weights = uint64_t{2} * (4 * 21 * 21 + 2 * 21 * 27) *
+                             (precision == Precision::kFloat32 ? 4
+                              : precision == Precision::kInt8  ? 1
+                                                               : 2);
     EXPECT_GE(foretold->model_bytes, in_place->model_bytes + weights);
     ModelOptions options;
     options.memory_limit = foretold->mapped_bytes + foretold->model_bytes;

@@ -88,9 +88,9 @@ constexpr Case kCases[] = {
 #if !defined(PETS_SLOW_BUILD)  // 138 tasks, of kinds that the others have, too: a minute there
     {"tiny48", "fp32", 1e-5},
 #endif
-    {"tiny48-extra", "fp32", 1e-5}, {"tiny48c", "fp32", 1e-5},        {"tiny48c-extra", "fp32", 1e-5}, {"tiny48old", "fp32", 1e-5},
-    {"tiny64", "fp32", 1e-5},       {"tiny64r", "fp32", 1e-5},        {"tiny64", "fp16", 0.02},        {"tiny64", "bf16", 0.05},
-    {"tiny64", "int8", 0.3},        {"tiny64", "fp32", 1e-5, "cuda"}, {"tiny64", "fp16", 0.02, "cuda"}};
+    {"tiny48-extra", "fp32", 1e-5}, {"tiny48c", "fp32", 1e-5},        {"tiny48c-extra", "fp32", 1e-5},  {"tiny48old", "fp32", 1e-5},
+    {"tiny64", "fp32", 1e-5},       {"tiny64r", "fp32", 1e-5},        {"tiny64", "fp16", 0.02},         {"tiny64", "bf16", 0.05},
+    {"tiny64", "int8", 0.3},        {"tiny64", "fp32", 1e-5, "cuda"}, {"tiny64", "fp16", 0.02, "cuda"}, {"tiny64", "int8", 0.3, "cuda"}};
 
 INSTANTIATE_TEST_SUITE_P(TinyBases, CudaGolden, testing::ValuesIn(kCases), [](const auto& test) {
   std::string name = std::string(test.param.base) + "_" + test.param.precision + "_" + test.param.target;

@@ -12,8 +12,13 @@ struct Section {
   const char* name;
   void (*run)(Gpu&);
 };
-constexpr Section kSections[] = {{"peaks", peaks},       {"products", shared_products}, {"attention", attention},
-                                 {"low-rank", low_rank}, {"bottleneck", bottleneck},    {"sparse", sparse},
+constexpr Section kSections[] = {{"peaks", peaks},
+                                 {"products", shared_products},
+                                 {"integers", integer_products},
+                                 {"attention", attention},
+                                 {"low-rank", low_rank},
+                                 {"bottleneck", bottleneck},
+                                 {"sparse", sparse},
                                  {"mask", mask}};
 
 void open(Gpu& gpu) {

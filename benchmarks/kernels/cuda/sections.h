@@ -9,6 +9,8 @@ namespace pets::benchmarks::gpu {
 void peaks(Gpu& gpu);
 /// The shared products of BERT-base: Queue::product, cuBLASLt's algorithms, fused bias and GELU.
 void shared_products(Gpu& gpu);
+/// The same of int8 bases: rows rounded to int8 and this project's product of integers, or cuBLAS's and scales after it, beside halves.
+void integer_products(Gpu& gpu);
 /// The attention kernel by head size and length.
 void attention(Gpu& gpu);
 /// The grouped low-rank kernel against cuBLAS's grouped products.

@@ -77,6 +77,24 @@ class EmulatedQueue final : public Queue {
   Status product(const Product<float>& call) noexcept override { return multiply(call); }
   Status product(const Product<Half>& call) noexcept override { return multiply(call); }
   Status product(const Product<BFloat16>& call) noexcept override { return multiply(call); }
+  /// As strict about sizes and places as cuBLAS may be.
+  Status product(const Int8Product& call) noexcept override {
+    if (workspace_ == nullptr) return Status::error(ErrorCode::kInternal, "a product before its workspace was set");
+    const auto aligned = [](const void* place) { return reinterpret_cast<uintptr_t>(place) % 16 == 0; };
+    if ((call.rows | call.in | call.out) % kInt8Multiple != 0 || !aligned(call.x) || !aligned(call.w) || !aligned(call.y)) {
+      return Status::error(ErrorCode::kInternal, "a product of integers, %u x %u x %u: sizes or places that cuBLAS does not take",
+                           call.rows, call.in, call.out);
+    }
+    return queue([=] {
+      for (size_t row = 0; row < call.rows; ++row) {
+        for (size_t column = 0; column < call.out; ++column) {
+          int32_t sum = 0;
+          for (size_t k = 0; k < call.in; ++k) sum += int32_t{call.x[row * call.in + k]} * call.w[column * call.in + k];
+          call.y[row * call.out + column] = sum;
+        }
+      }
+    });
+  }
   Status launched() noexcept override { return {}; }
   Status synchronize() noexcept override { return operations_left == 0 ? operate() : Status::ok(); }
   Status begin_capture() noexcept override {

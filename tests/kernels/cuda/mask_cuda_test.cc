@@ -181,6 +181,77 @@ TYPED_TEST(MaskCuda, AnOutputDoesNotDependOnTheNumberOfTiles) {
   EXPECT_EQ(std::memcmp(&all[first], &one[first], 288 * sizeof(TypeParam)), 0);
 }
 
+/// int8: the sums are exact, so is what is made of them. Two sites, and columns that fill no group.
+TYPED_TEST(MaskCuda, MultipliesTheKeptIntegersExactly) {
+  using T = TypeParam;
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
+  std::mt19937_64 random(seed);
+  constexpr uint32_t kSites = 2, kOut = 144, kStride = kSites * kOut + 8, kOperators = kMaskSite + kSites;
+  for (const uint32_t in : {16U, 32U, 80U, 464U}) {
+    const std::vector<RowTile>& tiles = kMaskTestTiles;
+    const uint32_t rows = end_of_tiles(tiles);
+    const auto integers = [&](size_t count) {
+      std::vector<int8_t> values(count);
+      for (int8_t& value : values) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+      return values;
+    };
+    const auto scales = [&](size_t count) {
+      std::vector<float> values(count);
+      for (float& value : values) value = std::uniform_real_distribution<float>(0, 1e-2F)(random);
+      return values;
+    };
+    const std::vector<int8_t> x = integers(size_t{rows} * in), weight = integers(size_t{kSites} * kOut * in);
+    const std::vector<float> row_scale = scales(rows), column_scale = scales(kSites * kOut);
+    std::vector<uint8_t> bits(weight.size() / 8);  // one mask a site
+    for (uint8_t& byte : bits) byte = static_cast<uint8_t>(random());
+    const size_t words = kOut / kPanelColumns * bit_plane_words(in);
+    std::vector<uint32_t> planes(kSites * words);
+    for (uint32_t site = 0; site < kSites; ++site) {
+      pack_bit_planes16(bits.data() + site * kOut * in / 8, kOut, in, planes.data() + site * words);
+    }
+    const DeviceArray<int8_t> d_x(x), d_weight(weight);
+    const DeviceArray<float> d_row_scale(row_scale), d_column_scale(column_scale);
+    const DeviceArray<uint32_t> d_planes(planes);
+    const std::vector<T> before(size_t{rows} * kStride, as_type<T>(-77));
+    const DeviceArray<T> d_y(before);
+    std::vector<TaskLinear> linears(size_t{kMaskSlots} * kOperators);
+    for (uint32_t site = 0; site < kSites; ++site)
+      linears[kRandomMask * kOperators + kMaskSite + site].mask = d_planes.data() + site * words;
+    const DeviceArray<TaskLinear> d_linears(linears);
+    const DeviceArray<RowTile> d_tiles(tiles);
+    Mask<T> call;
+    call.y = d_y.data();
+    call.in = in;
+    call.out = kOut;
+    call.out_stride = kStride;
+    call.tiles = {d_tiles.data(), nullptr, static_cast<uint32_t>(tiles.size())};
+    call.linears = {d_linears.data() + kMaskSite, kOperators};
+    call.sites = kSites;
+    call.integers = {d_x.data(), d_row_scale.data(), d_weight.data(), d_column_scale.data()};
+    mask(Stream{}, call);
+
+    std::vector<T> expected = before;
+    for (const RowTile& tile : tiles) {
+      if (tile.slot != kRandomMask) continue;
+      for (uint32_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
+        for (uint32_t c = 0; c < kSites * kOut; ++c) {
+          int32_t sum = 0;
+          for (uint32_t k = 0; k < in; ++k) {
+            const size_t at = size_t{c} * in + k;
+            if ((bits[at / 8] >> at % 8 & 1) != 0) sum += int32_t{x[size_t{row} * in + k]} * weight[at];
+          }
+          expected[size_t{row} * kStride + c] = as_type<T>(static_cast<float>(sum) * (row_scale[row] * column_scale[c]));
+        }
+      }
+    }
+    const std::vector<T> found = d_y.read();
+    for (size_t i = 0; i < found.size(); ++i) {
+      ASSERT_EQ(as_float(found[i]), as_float(expected[i])) << "in " << in << " row " << i / kStride << " column " << i % kStride;
+    }
+  }
+}
+
 TYPED_TEST(MaskCuda, NothingToLaunch) {
   mask(Stream{}, Mask<TypeParam>{});
   const DeviceArray<uint32_t> count(std::vector<uint32_t>{0});

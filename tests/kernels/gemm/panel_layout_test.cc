@@ -49,9 +49,14 @@ TEST(PanelLayoutTest, PutsEveryInputOfAGroupWhereTheHeaderSays) {
       Floats scale(out);
       pack_panels16_bfloat(weight.data(), out, in, bfloat.data());
       pack_panels16_int8(weight.data(), out, in, bytes.data(), scale.data());
+      Buffer<int8_t> rows(out * in), moved(out * fours, int8_t{99});
+      Floats row_scale(out);
+      pack_rows_int8(weight.data(), out, in, rows.data(), row_scale.data());
+      pack_panels16_bytes(rows.data(), out, in, moved.data());
       for (size_t o = 0; o < out; ++o) {
         const size_t panel = o / 16, width = panel_width(out, panel), c = o % 16;
         EXPECT_EQ(scale[o], int8_scale(weight.data() + o * in, in));
+        EXPECT_EQ(row_scale[o], scale[o]);
         for (size_t k = 0; k < pairs; ++k) {
           const uint16_t expected = k < in ? bfloat_from_float(weight[o * in + k]) : uint16_t{0};
           ASSERT_EQ(bfloat[panel_offset(pairs, panel) + (k / 2 * width + c) * 2 + k % 2], expected);
@@ -59,6 +64,8 @@ TEST(PanelLayoutTest, PutsEveryInputOfAGroupWhereTheHeaderSays) {
         for (size_t k = 0; k < fours; ++k) {
           const int8_t value = bytes[panel_offset(fours, panel) + (k / 4 * width + c) * 4 + k % 4];
           ASSERT_NE(value, -128);
+          ASSERT_EQ(value, k < in ? rows[o * in + k] : 0);
+          ASSERT_EQ(value, moved[panel_offset(fours, panel) + (k / 4 * width + c) * 4 + k % 4]);
           ASSERT_NEAR(value * scale[o], k < in ? weight[o * in + k] : 0, scale[o] * 0.5001F);
         }
       }

@@ -11,7 +11,7 @@ import statistics
 import sys
 from pathlib import Path
 
-TESTS = ("kernel-tests", "engine-tests", "golden-tests", "memcheck", "racecheck")
+TESTS = ("kernel-tests", "engine-tests", "random-batches", "golden-tests", "memcheck", "racecheck")
 TITLES = {
     "mixed-32": "## Mixed batches: 32 tasks", "mixed-128": "## Mixed batches: 128 tasks", "mixed-large": "## Mixed batches: 32 tasks, 32 queries each",
     "mixed-bf16": "## Mixed batches: bfloat16", "mixed-int8": "## Mixed batches: int8", "mixed-fp32": "## Mixed batches: float32",

@@ -272,14 +272,17 @@ __device__ __forceinline__ void forget([[maybe_unused]] unsigned& x) {
 #endif
 }
 
+constexpr unsigned kMostY = 32768;  // tiles in one direction of a grid
+__device__ __forceinline__ unsigned tile_index() { return blockIdx.z * kMostY + blockIdx.y; }
+
 /// A block does one tile of queries for one head.
 template <class T, unsigned kHead>
 __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attention_kernel(Attention<T> call) {
   follow_earlier_launches();
   using Size = Sizes<T, kHead>;
   constexpr unsigned kSteps = Size::kSteps, kFeatures = Size::kFeatures, kKeyTiles = Size::kKeyTiles, kKeys = Size::kKeys;
-  if (blockIdx.y >= *call.tile_count) return;
-  const AttentionTile tile = call.tiles[blockIdx.y];
+  if (tile_index() >= *call.tile_count) return;
+  const AttentionTile tile = call.tiles[tile_index()];
   const unsigned first_row = threadIdx.x / kWarpSize * kTile;
   if (first_row >= tile.queries) return;
   const unsigned rows = tile.queries - first_row, head_size = call.head_size, head_begin = blockIdx.x * head_size;
@@ -352,7 +355,7 @@ __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attentio
   }
 
   // What is wanted of the tile here is found again, not kept.
-  unsigned block = blockIdx.y, thread = threadIdx.x;
+  unsigned block = tile_index(), thread = threadIdx.x;
   forget(block);
   forget(thread);
   const AttentionTile& to = call.tiles[block];
@@ -378,7 +381,8 @@ __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attentio
 template <unsigned kHead, class T>
 void launch_attention(Stream stream, const Attention<T>& call) {
   // Heads first: blocks of tiles that a batch does not have come after all others.
-  launch(stream, attention_kernel<T, kHead>, dim3(call.heads, call.most_tiles), dim3(kThreads),
+  launch(stream, attention_kernel<T, kHead>,
+         dim3(call.heads, call.most_tiles < kMostY ? call.most_tiles : kMostY, (call.most_tiles + kMostY - 1) / kMostY), dim3(kThreads),
          kWarps * Parameters<kHead>::kFloats * sizeof(float), call);
 }
 

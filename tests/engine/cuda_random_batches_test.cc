@@ -58,6 +58,7 @@ struct Engines {
     SessionOptions options;
     options.max_batch_tokens = kBatchTokens;
     options.max_batch_queries = kBatchQueries;
+    options.threads = 1;  // a small model, and these tests run beside each other
     cpu = session_of(file.path(), Backend::kCpu, options);
     options.device_task_bytes = 1 << 20;  // about half of them: tasks leave and come back
     cuda = session_of(file.path(), Backend::kCuda, options);

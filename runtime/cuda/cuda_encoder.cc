@@ -33,7 +33,8 @@ CudaEncoder<T>::CudaEncoder(const engine::BaseWeights& base, const BaseTables<T>
       slots_(capacity.queries),
       families_(capacity.queries),
       sources_(capacity.queries),
-      presence_(base.layers) {
+      presence_(base.layers),
+      layer_weights_(base.layers) {
   if (capacity.operator_streams != 0) streams_.emplace(capacity.operator_streams, capacity.device_tasks, capacity.queries);
 }
 
@@ -184,6 +185,14 @@ void CudaEncoder<T>::widen(LaunchExtents& extents) {
 }
 
 template <class T>
+Status CudaEncoder<T>::tune(const LaunchExtents& extents) {
+  if (!capacity_.device_tuning) return {};
+  const ProfilerRange range("pets: tuning");
+  const EncoderSite<T> site{base_, tables_, tasks_, presence_, activations_, device_};
+  return EncoderLaunches<T>(site, extents, *queue_).tune(layer_weights_);
+}
+
+template <class T>
 Status CudaEncoder<T>::queue_work(const LaunchExtents& extents) {
   PETS_RETURN_IF_ERROR(queue_->upload(device_tables_, host_tables_, tables_bytes_));
   const EncoderSite<T> site{base_, tables_, tasks_, presence_, activations_, device_, streams_ ? &*streams_ : nullptr};
@@ -193,7 +202,8 @@ Status CudaEncoder<T>::queue_work(const LaunchExtents& extents) {
 }
 
 /// A graph is captured when its extents come again: then all of its kernels have run, and batches that come once cost no capture. Where
-/// another graph serves such a batch, only when they come often: of five families there are 31 mixes.
+/// another graph serves such a batch, only when they come often: of five families there are 31 mixes. Products are tuned first: the graph
+/// keeps the algorithms that it was captured with.
 template <class T>
 Status CudaEncoder<T>::queue_batch(const LaunchExtents& extents) {
   constexpr uint32_t kOften = 3;
@@ -206,6 +216,7 @@ Status CudaEncoder<T>::queue_batch(const LaunchExtents& extents) {
       ++counters_.replays;
       return queue_->replay(*covering);
     }
+    PETS_RETURN_IF_ERROR(tune(extents));
     PETS_RETURN_IF_ERROR(queue_->begin_capture());
     const Status captured = queue_work(extents);
     Result<std::unique_ptr<Graph>> graph = queue_->end_capture();

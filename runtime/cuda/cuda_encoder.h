@@ -39,6 +39,8 @@ class CudaEncoder final : public engine::DeviceEncoder {
   LaunchExtents fill_tables(engine::PackedBatch& batch, const tokenizer::Token* tokens, const engine::HeadBuffers& heads);
   /// Rounds extents up, so that batches that are nearly alike have equal ones.
   void widen(LaunchExtents& extents);
+  /// Has the queue find the fastest way for the products of such batches. Overwrites activations, which no batch leaves for the next.
+  Status tune(const LaunchExtents& extents);
   /// Everything from the tables' upload to the logits.
   Status queue_work(const LaunchExtents& extents);
   Status queue_batch(const LaunchExtents& extents);
@@ -71,6 +73,7 @@ class CudaEncoder final : public engine::DeviceEncoder {
   OperatorPresence presence_;
   HeadBounds widest_heads_;  // of all batches so far, but for the numbers of rows and tiles
   GraphCache graphs_;
+  std::vector<const T*> layer_weights_;  // room for `tune`
   std::optional<StreamSchedule> streams_;
   DeviceCounters counters_;
   Status failed_;  // the error after which nothing runs

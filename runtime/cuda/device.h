@@ -1,10 +1,11 @@
-// What the engine needs of CUDA's libraries: memory, a queue of work, and the products of shared linears (cuBLAS). Implemented over CUDA
-// (device_cuda.cc), and in plain C++ for tests without a GPU (emulation/device_emulated.cc).
+// What the engine needs of CUDA's libraries: memory, a queue of work, and the products of shared linears (cuBLASLt, cuBLAS). Implemented
+// over CUDA (device_cuda.cc, product_cuda.h), and in plain C++ for tests without a GPU (emulation/device_emulated.cc).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "kernels/cuda/device.h"
 #include "pets/status.h"
@@ -129,6 +130,13 @@ class Queue {
   virtual Status product(const Product<Half>& call) noexcept = 0;
   virtual Status product(const Product<BFloat16>& call) noexcept = 0;
   virtual Status product(const Int8Product& call) noexcept = 0;
+  /// Finds out how products of this shape are computed fastest; later ones are computed so, and their last bits may be others than before,
+  /// and others where another way is found. Nothing to do where the shape was tuned before. `weights` (not empty) take turns as call.w, so
+  /// that they come from memory as in an encoder. Takes some 10 ms, at most about a second; reads x whatever it holds, overwrites y, waits
+  /// for the device, allocates. Not between begin_capture and end_capture.
+  virtual Status tune(const Product<float>& call, std::span<const float* const> weights) noexcept = 0;
+  virtual Status tune(const Product<Half>& call, std::span<const Half* const> weights) noexcept = 0;
+  virtual Status tune(const Product<BFloat16>& call, std::span<const BFloat16* const> weights) noexcept = 0;
   /// Whether every kernel since the last call was launched.
   virtual Status launched() noexcept = 0;
   virtual Status synchronize() noexcept = 0;

@@ -1,4 +1,4 @@
-// Device memory, copies and products over the CUDA runtime and cuBLAS.
+// Device memory, copies and products over the CUDA runtime, cuBLASLt (product_cuda.h) and cuBLAS.
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 #include <nvtx3/nvToolsExt.h>
@@ -11,6 +11,7 @@
 
 #include "kernels/cuda/probe.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/product_cuda.h"
 #include "runtime/platform/check.h"
 
 namespace pets::cuda {
@@ -78,7 +79,9 @@ class CudaQueue final : public Queue {
   Status set_workspace(std::byte* workspace) noexcept override {
     PETS_RETURN_IF_ERROR(cublas("a handle", cublasCreate(&cublas_)));
     PETS_RETURN_IF_ERROR(cublas("the handle's stream", cublasSetStream(cublas_, streams_[0])));
-    return cublas("its workspace", cublasSetWorkspace(cublas_, workspace, kWorkspaceBytes));
+    PETS_RETURN_IF_ERROR(cublas("its workspace", cublasSetWorkspace(cublas_, workspace, kWorkspaceBytes)));
+    products_.open(cublas_, streams_[0], workspace, float_compute_);
+    return {};
   }
   Stream stream(uint32_t index) const noexcept override { return streams_[index]; }
   Status fork(uint32_t streams) noexcept override {
@@ -100,9 +103,14 @@ class CudaQueue final : public Queue {
   Status download(void* to, const void* from, size_t bytes) noexcept override {
     return copy("a copy to the host", to, from, bytes, cudaMemcpyDeviceToHost);
   }
-  Status product(const Product<float>& call) noexcept override { return multiply(call); }
-  Status product(const Product<Half>& call) noexcept override { return multiply(call); }
-  Status product(const Product<BFloat16>& call) noexcept override { return multiply(call); }
+  Status product(const Product<float>& call) noexcept override { return shared_product(call); }
+  Status product(const Product<Half>& call) noexcept override { return shared_product(call); }
+  Status product(const Product<BFloat16>& call) noexcept override { return shared_product(call); }
+  Status tune(const Product<float>& call, std::span<const float* const> weights) noexcept override { return products_.tune(call, weights); }
+  Status tune(const Product<Half>& call, std::span<const Half* const> weights) noexcept override { return products_.tune(call, weights); }
+  Status tune(const Product<BFloat16>& call, std::span<const BFloat16* const> weights) noexcept override {
+    return products_.tune(call, weights);
+  }
   /// The form that tensor cores take of integers: OP_T, OP_N, sizes and leading dimensions multiples of 4, of 16 for their fastest kernels.
   Status product(const Int8Product& call) noexcept override {
     if (call.rows == 0) return {};
@@ -145,6 +153,12 @@ class CudaQueue final : public Queue {
   Status copy(const char* what, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
     return bytes == 0 ? Status::ok() : checked(what, cudaMemcpyAsync(to, from, bytes, kind, streams_[0]));
   }
+  template <class T>
+  Status shared_product(const Product<T>& call) {
+    PETS_ASSIGN_OR_RETURN(const bool queued, products_.queue(call));
+    return queued ? Status::ok() : multiply(call);
+  }
+  /// What cuBLASLt has no algorithm for.
   /// cuBLAS sees row-major matrices as their transposes in column-major order: y^T [out x rows] = w [out x in] x^T [in x rows].
   template <class T>
   Status multiply(const Product<T>& call) {
@@ -163,6 +177,7 @@ class CudaQueue final : public Queue {
   cudaEvent_t forked_ = nullptr;
   cublasHandle_t cublas_ = nullptr;
   cublasComputeType_t float_compute_ = CUBLAS_COMPUTE_32F;
+  LtProducts products_;
 };
 
 }  // namespace

@@ -83,6 +83,9 @@ class EncoderLaunches {
 
   /// Embeddings and all layers.
   Status queue();
+  /// Has the queue tune every product that `queue` will ask for (Queue::tune, for what it costs and does to the activations).
+  /// `weights`: room for one a layer.
+  Status tune(std::span<const T*> weights) const;
   /// Where the result will be: the last hidden state of the rows that heads read.
   const T* result() const { return hidden_; }
 

@@ -37,6 +37,7 @@ struct EncoderCapacity {
   uint64_t largest_device_task = 0;  ///< bytes of one task's values
   uint32_t device_head_inner = 0;    ///< outputs of the widest head layer but heads' last ones
   bool device_graphs = true;
+  bool device_tuning = true;
   bool device_tf32 = false;
   uint32_t operator_streams = 0;
 };

@@ -58,6 +58,7 @@ void plan_device_capacity(const BaseWeights& base, const DeviceTasks& tasks, con
   capacity.operator_streams = options.operator_streams;
   capacity.device_tf32 = options.device_tf32;
   capacity.device_graphs = options.device_graphs && options.operator_streams == 0;
+  capacity.device_tuning = options.device_tuning;
 }
 
 Result<uint32_t> check_session_options(const SessionOptions& options) noexcept {

@@ -36,7 +36,9 @@ class CudaLaunches : public testing::Test {
 };
 
 TEST_F(CudaLaunches, ABatchThatComesAgainIsReplayed) {
-  const auto graphs = session(), launches = session(plain());
+  SessionOptions untuned;
+  untuned.device_tuning = false;
+  const auto graphs = session(untuned), launches = session(plain());
   ASSERT_TRUE(graphs != nullptr && launches != nullptr);
   const auto queries = mix_.queries(3 * mix_.tasks.size(), 10);
   const auto expected = run_all(*launches, queries);
@@ -51,6 +53,18 @@ TEST_F(CudaLaunches, ABatchThatComesAgainIsReplayed) {
     EXPECT_EQ(graphs->device_counters().replays, time);
   }
   EXPECT_GT(graphs->device_counters().host_seconds, 0);
+}
+
+TEST_F(CudaLaunches, TunedProductsGiveTheSameSumsEveryTime) {
+  const auto tuned = session(), launches = session(plain());
+  ASSERT_TRUE(tuned != nullptr && launches != nullptr);
+  const auto queries = mix_.queries(3 * mix_.tasks.size(), 10);
+  const auto expected = run_all(*launches, queries);
+  EXPECT_LE(largest_error(queries, run_all(*tuned, queries), expected), kReordered);
+  const auto replayed = run_all(*tuned, queries);
+  EXPECT_EQ(tuned->device_counters().captures, 1U);
+  EXPECT_LE(largest_error(queries, replayed, expected), kReordered) << "another order of the same sums at most";
+  for (int time = 0; time < 3; ++time) EXPECT_EQ(run_all(*tuned, queries), replayed);
 }
 
 TEST_F(CudaLaunches, AGraphServesAnyMixOfTasksThatWereThere) {

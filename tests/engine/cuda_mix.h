@@ -59,8 +59,8 @@ struct Mix {
   std::vector<std::vector<int32_t>> ids;
 };
 
-/// The root mean square of a task's differences as a part of that of its logits, or of a tenth of all tasks' logits where those are more: of
-/// the task where it is largest. A task with few logits near zero does not decide, one that is computed wrong gives about 1.
+/// The root mean square of a task's differences as a part of that of its logits, or of a tenth of all tasks' logits where those are more:
+/// of the task where it is largest. A task with few logits near zero does not decide, one that is computed wrong gives about 1.
 inline double largest_error(const std::vector<Query>& queries, const Logits& found, const Logits& expected) {
   struct Squares {
     double difference = 0, size = 0, count = 0;

@@ -11,6 +11,7 @@
 
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/emulation/failure.h"
+#include "runtime/cuda/emulation/products.h"
 #include "runtime/platform/check.h"
 
 namespace pets::cuda {
@@ -77,6 +78,11 @@ class EmulatedQueue final : public Queue {
   Status product(const Product<float>& call) noexcept override { return multiply(call); }
   Status product(const Product<Half>& call) noexcept override { return multiply(call); }
   Status product(const Product<BFloat16>& call) noexcept override { return multiply(call); }
+  Status tune(const Product<float>& call, std::span<const float* const> weights) noexcept override { return note_tuned(call, weights); }
+  Status tune(const Product<Half>& call, std::span<const Half* const> weights) noexcept override { return note_tuned(call, weights); }
+  Status tune(const Product<BFloat16>& call, std::span<const BFloat16* const> weights) noexcept override {
+    return note_tuned(call, weights);
+  }
   /// As strict about sizes and places as cuBLAS may be.
   Status product(const Int8Product& call) noexcept override {
     if (workspace_ == nullptr) return Status::error(ErrorCode::kInternal, "a product before its workspace was set");
@@ -130,8 +136,21 @@ class EmulatedQueue final : public Queue {
     });
   }
   template <class T>
+  static emulation::ProductSizes sizes(const Product<T>& call) {
+    return {call.rows, call.in, call.out, call.out_stride};
+  }
+  /// There is one way to compute a product: nothing is found out, but y is NaNs then, which whoever reads it shows.
+  template <class T>
+  Status note_tuned(const Product<T>& call, std::span<const T* const> weights) {
+    if (capturing_ || weights.empty() || weights[0] == nullptr) return Status::error(ErrorCode::kInternal, "a product is tuned too late");
+    emulation::products().tuned.insert(sizes(call));
+    for (size_t row = 0; row < call.rows; ++row) std::memset(call.y + row * call.out_stride, 0xff, call.out * sizeof(T));
+    return {};
+  }
+  template <class T>
   Status multiply(const Product<T>& call) {
     if (workspace_ == nullptr) return Status::error(ErrorCode::kInternal, "a product before its workspace was set");
+    if (capturing_) emulation::products().captured.insert(sizes(call));
     const auto operand = [tf32 = tf32_ && std::is_same_v<T, float>](T x) {
       return tf32 ? tf32_from_float(kernels::cuda::to_float(x)) : kernels::cuda::to_float(x);
     };
@@ -158,6 +177,11 @@ class EmulatedQueue final : public Queue {
 }  // namespace
 
 void emulation::fail_after(uint32_t operations) { operations_left = operations; }
+
+emulation::ProductRecord& emulation::products() {
+  static ProductRecord record;
+  return record;
+}
 
 Result<DeviceInfo> probe_device() noexcept {
   if (operations_left == 0) operations_left = kNever;

@@ -87,12 +87,17 @@ struct SessionOptions {
   /// Backend::kCuda: bytes of device memory for the values of tasks; 0: of all tasks at hand and a usual one that is added later. Tasks
   /// beyond it are brought in when they are needed, the least recently used leave; a batch whose tasks do not fit together is split.
   uint64_t device_task_bytes = 0;
-  /// Backend::kCuda with a base in fp32: the shared products round their operands to TF32, 10 bits of mantissa, which tensor cores multiply.
-  /// Sums stay in float, as do all other operators.
+  /// Backend::kCuda with a base in fp32: the shared products round their operands to TF32, 10 bits of mantissa, which tensor cores
+  /// multiply. Sums stay in float, as do all other operators.
   bool device_tf32 = false;
   /// Backend::kCuda: launches of batches that come again, by their number of rows, are captured as CUDA graphs and replayed, whatever their
   /// tasks. Rows are rounded up for it, by an eighth at most.
   bool device_graphs = true;
+  /// Backend::kCuda with graphs: before a graph is captured, the shared products of its number of rows are timed with each algorithm that
+  /// cuBLASLt offers, and the fastest is kept by the session: some 10 ms for each of about four products, once for a number of rows. Which
+  /// one that is may differ where several are alike; so a query's answers may differ in their last bits between sessions and between runs
+  /// of the program, and a session's first ones from later ones. False: the same algorithm for a number of rows every time.
+  bool device_tuning = true;
   /// Backend::kCuda: 0: the PET operators of all tasks of a batch are one launch a family and site; 1 to 32: a launch for each task, on so
   /// many streams, as the PetS paper schedules them. There to be compared with; no graphs then.
   uint32_t operator_streams = 0;

@@ -18,6 +18,8 @@ inline constexpr unsigned kCopyBytes = 16;  ///< the widest copy, which leaves L
 using SharedAddress = std::byte*;
 inline SharedAddress shared_address(void* pointer) { return static_cast<std::byte*>(pointer); }
 
+inline void ask_into_l2(const void* /*from*/) {}
+
 /// Of one thread. What it wrote is seen by others after wait and a barrier. Emulated as late as the order of groups allows, so that a
 /// missing wait shows.
 class AsyncCopies {
@@ -55,6 +57,9 @@ class AsyncCopies {
 #elif defined(__CUDACC__)
 using SharedAddress = unsigned;
 __device__ __forceinline__ SharedAddress shared_address(void* pointer) { return static_cast<unsigned>(__cvta_generic_to_shared(pointer)); }
+
+/// The 128 bytes around `from`, which is global memory that may be read: into L2, where a copy finds them later.
+__device__ __forceinline__ void ask_into_l2(const void* from) { asm volatile("prefetch.global.L2 [%0];" : : "l"(from)); }
 
 class AsyncCopies {
  public:

@@ -1,269 +1,362 @@
 #include "kernels/mask/mask_cuda.h"
 
-#include "kernels/cuda/staged_rows.h"
+#include "kernels/cuda/async_copy.h"
+#include "kernels/cuda/warp_operand.h"
+#include "kernels/mask/keep_values_cuda.h"
 
-// What should limit this kernel is what its blocks read through L2: each all of its rows' inputs and all of its columns' weights. So a
-// block has all rows of a tile and, as long as every multiprocessor has a block, many columns. Copies to shared memory run two stages
-// ahead, and weights are masked in registers, once for all rows.
-//
-// T: of outputs; V: of operands, T or int8_t.
+// What limits this kernel with many tiles is what its blocks read through L2, each all of its rows' inputs and all of its columns' weights,
+// and next the path to shared memory; with few tiles, how long a step of the depth takes. So a multiprocessor has one large block. With
+// many tiles that is two of them, whose tasks mask the same weights differently, and 96 columns; with few, one tile and 48 columns. A
+// block's warps share the rows, the columns, and the two steps that are copied at a time, so that there are enough of them to multiply, to
+// mask and to copy at once; two warps of different steps add up their sums at the end. Weights are masked in registers, once for all rows
+// of a warp. Planes alone come from memory, since no launch has read them before: a block asks for all of its own as soon as it can.
 namespace pets::kernels::cuda {
 namespace {
 
-constexpr unsigned kWarps = 4;  // one a quarter of a multiprocessor; they share the columns of a block
-constexpr unsigned kThreads = kWarps * kWarpSize;
-constexpr unsigned kStrips = kMaskTileRows / kTile;
-constexpr unsigned kStripsAtOnce = 2;      // of rows whose operands a warp loads together; half a tile is left out where it has no rows
-constexpr unsigned kSteps = kStagedSteps;  // 128 bytes of a row of halves, what memory moves at once
-constexpr unsigned kMostPanels = 2;        // of 16 columns, of a warp: 64 registers of sums
-constexpr unsigned kOutputPadding = 8;     // values: rows that lanes store together begin in different banks
+constexpr unsigned kSteps = 2;  // of kDepth between two barriers: 128 bytes of a row of halves, what memory moves at once
+constexpr unsigned kParts = 2;  // of a block's rows
+/// Of one part and step. With 96 columns, 768 or 3,072 of them and 32 tiles are about equal shares for 132 multiprocessors.
+constexpr unsigned kColumnWarps = 3;
+constexpr unsigned kGroupThreads = kColumnWarps * kWarpSize;
+constexpr unsigned kPartThreads = kSteps * kGroupThreads;
+constexpr unsigned kThreads = kParts * kPartThreads;
+constexpr unsigned kStripsAtOnce = 2;   // of 16 rows, whose operands a warp loads together; it leaves out pairs that have no rows
+constexpr unsigned kOutputPadding = 8;  // values: rows that lanes store together begin in different banks
+/// A multiprocessor: most launches have a block for each item, and few have many for which there is none.
+constexpr unsigned kBlocksAtMost = 4;
+/// Of shared memory; all devices have 99 KiB a block.
+constexpr size_t kBytes = size_t{89} << 10;
 
-/// Parts of the depth in shared memory, one of them being multiplied. With 75 KiB of three, two blocks are on a multiprocessor of Orin,
-/// three on Hopper's; in float two take 98 KiB, all that a block may have everywhere.
-template <class V>
-constexpr unsigned kStages = sizeof(V) == sizeof(float) ? 2 : 3;
-/// Of a multiprocessor, that registers must allow.
-template <class V>
-constexpr unsigned kBlocks = sizeof(V) == sizeof(float) ? 2 : 3;
+/// How a block works on an item: a wide one is two tiles, one a part, and two panels of 16 columns a warp (64 registers of sums), a narrow
+/// one halves of one tile and one panel a warp.
+template <bool kWide>
+struct Shape {
+  static constexpr unsigned kPanels = kWide ? 2 : 1;  // of a warp
+  static constexpr unsigned kBlockPanels = kColumnWarps * kPanels, kColumns = kBlockPanels * kTile;
+  static constexpr unsigned kTiles = kWide ? kParts : 1;
+  static constexpr unsigned kPartRows = kMaskTileRows * kTiles / kParts, kStrips = kPartRows / kTile;
+  static constexpr unsigned kSums = kStrips * kPanels * WarpSums::kOwn;
+};
+/// Wide parts of the depth in float are too large for two of them to be in shared memory.
+template <class T>
+constexpr bool kEverWide = sizeof(T) < sizeof(float);
 
-__host__ __device__ constexpr unsigned block_columns(unsigned panels) { return kWarps * panels * kTile; }
-
-/// kSteps of the depth of a block's operands.
-template <class V, unsigned kPanels>
+/// kSteps of the depth of a block's operands. Rows of a step lie one after another without padding: of halves, two rows are all banks, and
+/// the eight lanes that read together read two rows of four.
+template <class T, bool kWide>
 struct Stage {
-  StagedRows<V, kMaskTileRows> x;
-  StagedRows<V, block_columns(kPanels)> weight;
-  uint32_t planes[kSteps][kWarps * kPanels][kTile];  // words of 32 bits are as deep as operands are
+  using Own = Shape<kWide>;
+  T x[kParts][kSteps][Own::kPartRows * kDepth];
+  T weight[kSteps][Own::kColumns * kDepth];
+  uint32_t planes[kParts][kSteps][Own::kBlockPanels][kTile];  // words of 32 bits are as deep as operands are
 };
 static_assert(kDepth == 32);
 
-template <class V>
-constexpr size_t kSharedBytes = kStages<V> * sizeof(Stage<V, kMostPanels>);
-static_assert(kMaskTileRows * (block_columns(kMostPanels) + kOutputPadding) * sizeof(float) <= kSharedBytes<int8_t>);  // the least
-static_assert(kSharedBytes<float> <= size_t{99} << 10 && kSharedBytes<Half> <= size_t{75} << 10);
+/// After the last stage: the sums that warps hand each other, and the rounded ones in rows.
+template <class T, bool kWide>
+struct Results {
+  using Own = Shape<kWide>;
+  float sums[Own::kSums / kSteps][kThreads];
+  T rows[kParts][Own::kPartRows][Own::kColumns + kOutputPadding];
+};
 
-/// A thread's part of copying the planes of kPanels panels: to [kSteps][kPanels][16].
-template <unsigned kPanels>
+/// Parts of the depth in shared memory, one of them being multiplied.
+template <class T, bool kWide>
+constexpr unsigned kStages = kBytes / sizeof(Stage<T, kWide>);
+static_assert(kStages<Half, true> == 3 && kStages<Half, false> == 6 && kStages<float, false> == 3);
+static_assert(sizeof(Results<Half, true>) <= kBytes && sizeof(Results<float, false>) <= kBytes);
+
+/// Lets nvcc keep a value instead of making it anew, from the kernel's parameters and the thread's number on, for every copy.
+template <class V>
+__device__ __forceinline__ V kept(V value) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(V) == sizeof(uint64_t)) {
+    asm volatile("" : "+l"(value));
+  } else {
+    asm volatile("" : "+r"(value));
+  }
+#endif
+  return value;
+}
+
+/// A thread's part of copying kRows rows to the stages, kSteps of the depth at a time, from the first on, by kCopying threads. Values
+/// beyond the depth are not read: zeros stand for them. Rows beyond `valid_rows` are left as they are in shared memory, since what is made
+/// of them is not stored.
+template <class T, unsigned kRows, unsigned kCopying>
+class RowCopies {
+ public:
+  /// to: the first stage's [kSteps][kRows * kDepth]. from: the first row's first value. thread: of those that copy.
+  __device__ __forceinline__ RowCopies(T* to, const T* from, unsigned depth, unsigned valid_rows, unsigned thread) {
+    // Lanes that write together write one step of one row and the other step of its neighbour: different banks.
+    const unsigned step = thread / kStepCopies % kSteps, first = thread / (2 * kRowCopies) * 2 + (thread / kRowCopies + step) % 2;
+    const unsigned at = thread % kStepCopies * kValues;
+    from_ = reinterpret_cast<const std::byte*>(kept(from + first * depth + step * kDepth + at));
+    rows_bytes_ = static_cast<uint64_t>(kRowsAtOnce * depth) * sizeof(T);
+    to_ = kept(shared_address(to + step * kRows * kDepth + first * kDepth + at));
+    left_ = static_cast<int>(depth) - static_cast<int>(step * kDepth + at);
+    const unsigned rows = valid_rows < kRows ? valid_rows : kRows;
+    rows_ = kept(first < rows ? rows - first : 0);
+  }
+
+  /// stage: offset in bytes.
+  __device__ __forceinline__ void copy_next(AsyncCopies& copies, unsigned stage) {
+    const std::byte* from = from_;
+#pragma unroll
+    for (unsigned i = 0; i < kRows; i += kRowsAtOnce) {
+      if (i < rows_) copies.copy(to_ + stage + i * kDepth * sizeof(T), from, left_ > 0);
+      from += rows_bytes_;
+    }
+    from_ += kSteps * kDepth * sizeof(T);
+    left_ -= kSteps * kDepth;
+  }
+
+ private:
+  static constexpr unsigned kValues = kCopyBytes / sizeof(T), kStepCopies = kDepth / kValues, kRowCopies = kSteps * kStepCopies;
+  static constexpr unsigned kRowsAtOnce = kCopying / kRowCopies;
+  static_assert(kSteps == 2 && kRowsAtOnce % 2 == 0 && kCopying % (2 * kRowCopies) == 0);
+
+  const std::byte* from_;
+  uint64_t rows_bytes_;  // kRowsAtOnce of them
+  SharedAddress to_;
+  int left_;  // of the depth
+  unsigned rows_;
+};
+
+/// Likewise of the planes of kPanels panels: to [kSteps][kPanels][16].
+template <unsigned kPanels, unsigned kCopying>
 class PlaneCopies {
  public:
-  __device__ __forceinline__ PlaneCopies(uint32_t* to, const uint32_t* from, unsigned words, unsigned valid_panels)
-      : from_(kept_address(from + (panel() * words + step()) * kTile + first())),
-        to_(shared_address(to + (step() * kPanels + panel()) * kTile + first())),
-        words_(words),
-        works_(panel() < kPanels && panel() < valid_panels) {}
+  __device__ __forceinline__ PlaneCopies(uint32_t* to, const uint32_t* from, unsigned words, unsigned valid_panels, unsigned thread) {
+    const unsigned panel = thread / (kSteps * kStepCopies), step = thread / kStepCopies % kSteps, first = thread % kStepCopies * kValues;
+    works_ = panel < kPanels && panel < valid_panels;
+    from_ = reinterpret_cast<const std::byte*>(kept(works_ ? from + (panel * words + step) * kTile + first : from));
+    to_ = kept(shared_address(to + (step * kPanels + panel) * kTile + first));
+    left_ = static_cast<int>(words) - static_cast<int>(step);
+  }
 
-  /// word: of the depth, a multiple of kSteps.
-  __device__ __forceinline__ void copy(AsyncCopies& copies, unsigned stage, unsigned word) const {
-    if (works_) copies.copy(to_ + stage, from_ + word * kTile * sizeof(uint32_t), word + step() < words_);
+  __device__ __forceinline__ void copy_next(AsyncCopies& copies, unsigned stage) {
+    if (works_) copies.copy(to_ + stage, from_, left_ > 0);
+    from_ += kSteps * kTile * sizeof(uint32_t);
+    left_ -= kSteps;
   }
 
  private:
   static constexpr unsigned kValues = kCopyBytes / sizeof(uint32_t), kStepCopies = kTile / kValues;
-  static_assert(kPanels * kSteps * kStepCopies <= kThreads);
-  __device__ static unsigned panel() { return threadIdx.x / (kSteps * kStepCopies); }
-  __device__ static unsigned step() { return threadIdx.x / kStepCopies % kSteps; }
-  __device__ static unsigned first() { return threadIdx.x % kStepCopies * kValues; }
+  static_assert(kPanels * kSteps * kStepCopies <= kCopying);
 
   const std::byte* from_;
   SharedAddress to_;
-  unsigned words_;
+  int left_;  // words
   bool works_;
 };
 
-/// The highest bits of four of the bytes of `bytes`, eight times each: of byte k0 lowest, of k3 highest.
-template <unsigned k0, unsigned k1, unsigned k2, unsigned k3>
-__device__ __forceinline__ unsigned spread_signs(unsigned bytes) {
-#if defined(PETS_EMULATED_CUDA)
-  unsigned spread = 0;
-  for (const unsigned from : {k3, k2, k1, k0}) spread = spread << 8 | ((bytes >> (8 * from + 7) & 1) != 0 ? 0xFFU : 0);
-  return spread;
-#elif defined(__CUDACC__)
-  constexpr unsigned kSigns = 0x8888;  // of a selector of prmt (PTX ISA, 9.7.8.7): the bytes' signs eight times
-  unsigned spread;
-  asm("prmt.b32 %0, %1, %1, %2;" : "=r"(spread) : "r"(bytes), "n"(kSigns | k0 | k1 << 4 | k2 << 8 | k3 << 12));
-  return spread;
-#endif
-}
-
-/// The bits of +0 for the values whose bits are not set in `keep`: eight bits, of the first value the highest.
-template <class V>
-__device__ __forceinline__ void keep_values(StoredVector8<V>& values, unsigned keep) {
-  if constexpr (sizeof(V) == sizeof(float)) {
+/// A lane's bits of 16 columns, as keep_values takes them, for its two rows of an operand. planes: [16]
+__device__ __forceinline__ void load_keep(unsigned (&keep)[2], const uint32_t* planes) {
+  // Of a word the first value's bit is the highest, and memory has the lowest byte first.
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(planes + threadIdx.x % kWarpSize / 4) + 3 - threadIdx.x % 4;
 #pragma unroll
-    for (unsigned i = 0; i < kVectorSize; ++i) values.values[i] = (keep << i & 0x80) != 0 ? values.values[i] : 0;
-  } else {
-    // Four copies that do not meet, each a bit further to the left: the highest bits of four bytes are the four highest of `keep`.
-    const unsigned first = keep * 0x08040201, second = first << 4;
-    if constexpr (sizeof(V) == 1) {
-      uint2& words = *reinterpret_cast<uint2*>(&values);
-      words.x &= spread_signs<0, 1, 2, 3>(first);
-      words.y &= spread_signs<0, 1, 2, 3>(second);
-    } else {
-      uint4& words = *reinterpret_cast<uint4*>(&values);
-      words.x &= spread_signs<0, 0, 1, 1>(first);
-      words.y &= spread_signs<2, 2, 3, 3>(first);
-      words.z &= spread_signs<0, 0, 1, 1>(second);
-      words.w &= spread_signs<2, 2, 3, 3>(second);
-    }
-  }
+  for (unsigned i = 0; i < 2; ++i) keep[i] = bytes[i * kTile / 2 * sizeof(uint32_t)];
 }
 
-/// 16 columns' masked weights. planes: [16]
-template <class V>
-__device__ __forceinline__ WarpOperand<V> masked(const V* weight, const uint32_t* planes) {
-  WarpOperand<V> operand;
-  operand.load(weight, kDepth, kTile, kDepth);
-  const unsigned row = threadIdx.x % kWarpSize / 4, shift = kDepth - kVectorSize - threadIdx.x % 4 * kVectorSize;
-#pragma unroll
-  for (unsigned i = 0; i < 2; ++i) keep_values(operand.rows[i], planes[row + i * kTile / 2] >> shift & 0xFF);
-  return operand;
-}
-
-/// Of one tile, site and group of columns.
-template <class T, class V>
-struct Work {
-  const V* x;       // the tile's first row
-  const V* weight;  // the group's first column
-  T* y;             // the tile's first row in the group's first column
-  const uint32_t* planes;
-  const float *row_scale, *column_scale;  // of the first ones; of integers only
-  unsigned rows, columns;
+/// Neighbouring rows of one task: none where there is nothing to do.
+struct Part {
+  const uint32_t* planes;  // of the site's first column
+  unsigned first_row, rows;
 };
 
-template <unsigned kPanels, class T, class V>
-__device__ __forceinline__ void multiply(const Mask<T>& call, const Work<T, V>& work) {
-  using Sums = std::conditional_t<std::is_same_v<V, int8_t>, WarpIntegerSums, WarpSums>;
-  constexpr unsigned kBehind = kStages<V> - 1;
-  const unsigned in = call.in, warp = threadIdx.x / kWarpSize, words = (in + kDepth - 1) / kDepth;
-  auto* const stages = shared_memory<Stage<V, kPanels>>();
-
-  AsyncCopies copies;
-  const RowCopies<V, block_columns(kPanels), kThreads> weights(stages->weight, work.weight, in, work.columns);
-  const RowCopies<V, kMaskTileRows, kThreads> inputs(stages->x, work.x, in, work.rows);
-  const PlaneCopies<kWarps * kPanels> planes(stages->planes[0][0], work.planes, words, work.columns / kTile);
-  const auto copy_stage = [&](unsigned stage, unsigned word) {
-    if (word < words) {
-      const unsigned offset = stage * sizeof(Stage<V, kPanels>);
-      weights.copy(copies, offset, word * kDepth, in);
-      planes.copy(copies, offset, word);
-      inputs.copy(copies, offset, word * kDepth, in);
-    }
-    copies.commit();  // also where it is empty, so that groups can be counted
-  };
-  for (unsigned i = 0; i < kBehind; ++i) copy_stage(i, i * kSteps);
-
-  // Transposed, [columns][rows]: a left operand's registers come from two rows each, and masking moves the values of weights anyway.
-  Sums sums[kStrips][kPanels];
-  for (unsigned step = 0, stage = 0; step < words; step += kSteps) {
-    copies.template wait<kBehind - 1>();
-    __syncthreads();  // the stage is whole, and all warps are done with the one before it, which is the next to fill
-    copy_stage(stage == 0 ? kBehind : stage - 1, step + kBehind * kSteps);
-    const Stage<V, kPanels>& now = stages[stage];
-#pragma unroll
-    for (unsigned s = 0; s < kSteps; ++s) {
-      WarpOperand<V> left[kPanels];
-#pragma unroll
-      for (unsigned p = 0; p < kPanels; ++p) {
-        const unsigned panel = warp * kPanels + p;
-        left[p] = masked(now.weight[s] + panel * kTile * kDepth, now.planes[s][panel]);
-      }
-#pragma unroll
-      for (unsigned first = 0; first < kStrips; first += kStripsAtOnce) {
-        if (first != 0 && first * kTile >= work.rows) break;
-        WarpOperand<V> right[kStripsAtOnce];
-#pragma unroll
-        for (unsigned i = 0; i < kStripsAtOnce; ++i) right[i].load(now.x[s] + (first + i) * kTile * kDepth, kDepth, kTile, kDepth);
-#pragma unroll
-        for (unsigned i = 0; i < kStripsAtOnce; ++i) {
-#pragma unroll
-          for (unsigned p = 0; p < kPanels; ++p) multiply_add(sums[first + i][p], left[p], right[i]);
-        }
-      }
-    }
-    stage = stage == kBehind ? 0 : stage + 1;
-  }
-
-  // Through shared memory, since a lane's neighbouring sums are of one column. A sum is rounded once, here.
-  constexpr unsigned kStride = block_columns(kPanels) + kOutputPadding, kRowVectors = block_columns(kPanels) / kVectorSize;
-  T* const output = shared_memory<T>();
-  __syncthreads();  // no copies are under way, and all warps are done with the last stage
-#pragma unroll
-  for (unsigned strip = 0; strip < kStrips; ++strip) {
-    if (strip * kTile >= work.rows) break;
-#pragma unroll
-    for (unsigned p = 0; p < kPanels; ++p) {
-#pragma unroll
-      for (unsigned i = 0; i < Sums::kOwn; ++i) {
-        const unsigned row = strip * kTile + Sums::column(i), column = (warp * kPanels + p) * kTile + Sums::row(i);
-        auto sum = static_cast<float>(sums[strip][p].values[i]);
-        if constexpr (std::is_same_v<V, int8_t>) {
-          if (row >= work.rows || column >= work.columns) continue;
-          sum *= __ldg(work.row_scale + row) * __ldg(work.column_scale + column);
-        }
-        output[row * kStride + column] = from_float<T>(sum);
-      }
-    }
-  }
-  __syncthreads();
-  const unsigned at = threadIdx.x % kRowVectors * kVectorSize;
-  if (at >= work.columns) return;
-  for (unsigned row = threadIdx.x / kRowVectors; row < work.rows; row += kThreads / kRowVectors) {
-    store_stored(work.y + row * call.out_stride + at, load_stored(output + row * kStride + at));
+/// All that a part of the block will copy: `panels` of them, by the part's threads.
+__device__ __forceinline__ void ask_for_planes(const uint32_t* planes, unsigned panels, unsigned words) {
+  constexpr unsigned kLineWords = 128 / sizeof(uint32_t);
+#pragma unroll 1
+  for (unsigned at = threadIdx.x % kPartThreads * kLineWords; at < panels * words * kTile; at += kPartThreads * kLineWords) {
+    ask_into_l2(planes + at);
   }
 }
 
 /// Groups of columns of all sites.
-__host__ __device__ constexpr unsigned groups(unsigned out, unsigned sites, unsigned panels) {
-  return (out + block_columns(panels) - 1) / block_columns(panels) * sites;
+template <bool kWide>
+__host__ __device__ constexpr unsigned groups(unsigned out, unsigned sites) {
+  return (out + Shape<kWide>::kColumns - 1) / Shape<kWide>::kColumns * sites;
+}
+/// One item a group of columns and so many tiles.
+template <bool kWide>
+__host__ __device__ constexpr unsigned items(unsigned tiles, unsigned out, unsigned sites) {
+  return (tiles + Shape<kWide>::kTiles - 1) / Shape<kWide>::kTiles * groups<kWide>(out, sites);
 }
 
-/// Wide groups of columns, kMostPanels a warp, from `wide_from` tiles on, one panel a warp below: an output's sum is the same. Blocks that
-/// have no work come last; those of one group of columns come together.
-template <class T, class V>
-__global__ void __launch_bounds__(kThreads, kBlocks<V>) mask_kernel(Mask<T> call, uint32_t wide_from) {
+/// row_group: an item's rows: the tile or the pair of tiles.
+template <bool kWide, class T>
+__device__ __forceinline__ Part find_part(const Mask<T>& call, unsigned tiles, unsigned row_group, unsigned site, unsigned part) {
+  Part found = {nullptr, 0, 0};
+  const unsigned at = kWide ? row_group * kParts + part : row_group;
+  if (at >= tiles) return found;
+  const RowTile tile = call.tiles.tiles[at];
+  found.planes = (&call.linears[tile.slot])[site].mask;
+  const unsigned skipped = kWide ? 0 : part * Shape<kWide>::kPartRows, rows = tile.rows > skipped ? tile.rows - skipped : 0;
+  if (found.planes == nullptr || rows == 0) return found;
+  found.first_row = tile.first_row + skipped;
+  found.rows = rows < Shape<kWide>::kPartRows ? rows : Shape<kWide>::kPartRows;
+  return found;
+}
+
+/// One item by all threads of the block: of the tiles of a row group, and a group of columns of all sites. Shared memory is free for
+/// another when all of them have returned.
+template <bool kWide, class T>
+__device__ __forceinline__ void multiply(const Mask<T>& call, unsigned tiles, unsigned row_group, unsigned site_column_group) {
+  using Own = Shape<kWide>;
+  using OwnStage = Stage<T, kWide>;
+  constexpr unsigned kBehind = kStages<T, kWide> - 1, kPanels = Own::kPanels;
+  const unsigned in = call.in, words = (in + kDepth - 1) / kDepth;
+  const unsigned part = threadIdx.x / kPartThreads, group = threadIdx.x / kGroupThreads % kSteps;
+  const unsigned warp = threadIdx.x / kWarpSize % kColumnWarps, part_thread = threadIdx.x % kPartThreads;
+  const unsigned site_groups = groups<kWide>(call.out, 1), site = site_column_group / site_groups;
+  const unsigned column = site_column_group % site_groups * Own::kColumns;
+  const unsigned columns = call.out - column < Own::kColumns ? call.out - column : Own::kColumns;
+  auto* const stages = shared_memory<OwnStage>();
+
+  // What no launch of the batch writes is asked for before the wait for earlier ones, and weights before it is known whose rows these are.
+  AsyncCopies copies;
+  const T* const first_weight = call.weight + (static_cast<size_t>(site) * call.out + column) * in;
+  RowCopies<T, Own::kColumns, kThreads> weights(stages->weight[0], first_weight, in, columns, threadIdx.x);
+#pragma unroll 1
+  for (unsigned i = 0; i < kBehind && i * kSteps < words; ++i) weights.copy_next(copies, i * sizeof(OwnStage));
+
+  const Part own = find_part<kWide>(call, tiles, row_group, site, part);
+  const unsigned rows = own.rows;
+  if (rows + find_part<kWide>(call, tiles, row_group, site, 1 - part).rows == 0) {
+    copies.commit();
+    copies.template wait<0>();
+    return;
+  }
+  const uint32_t* const own_planes = rows == 0 ? nullptr : own.planes + column * words;
+  const unsigned panels = rows == 0 ? 0 : columns / kTile;
+  ask_for_planes(own_planes, panels, words);
+  PlaneCopies<Own::kBlockPanels, kPartThreads> planes(stages->planes[part][0][0], own_planes, words, panels, part_thread);
+#pragma unroll 1
+  for (unsigned i = 0; i < kBehind && i * kSteps < words; ++i) planes.copy_next(copies, i * sizeof(OwnStage));
+
   follow_earlier_launches();
-  const unsigned tiles = call.tiles.count != nullptr ? *call.tiles.count : call.tiles.most;
-  const bool wide = tiles >= wide_from;
-  const unsigned panels = wide ? kMostPanels : 1;
-  if (blockIdx.x >= tiles * groups(call.out, call.sites, panels)) return;
-  const unsigned group = blockIdx.x / tiles, site_groups = groups(call.out, 1, panels), site = group / site_groups;
-  const unsigned column = group % site_groups * block_columns(panels);
-  const RowTile tile = call.tiles.tiles[blockIdx.x % tiles];
-  const uint32_t* const planes = (&call.linears[tile.slot])[site].mask;
-  if (planes == nullptr) return;
-
-  Work<T, V> work;
-  const size_t first_x = static_cast<size_t>(tile.first_row) * call.in, first_output = static_cast<size_t>(site) * call.out + column;
-  if constexpr (std::is_same_v<V, int8_t>) {
-    work.x = call.integers.x + first_x;
-    work.weight = call.integers.weight + first_output * call.in;
-    work.row_scale = call.integers.row_scale + tile.first_row;
-    work.column_scale = call.integers.column_scale + first_output;
-  } else {
-    work.x = call.x + first_x;
-    work.weight = call.weight + first_output * call.in;
+  RowCopies<T, Own::kPartRows, kPartThreads> inputs(stages->x[part][0], call.x + static_cast<size_t>(own.first_row) * in, in, rows,
+                                                    part_thread);
+#pragma unroll 1
+  for (unsigned i = 0; i < kBehind; ++i) {
+    if (i * kSteps < words) inputs.copy_next(copies, i * sizeof(OwnStage));
+    copies.commit();  // also where it is empty, so that groups can be counted
   }
-  work.y = call.y + static_cast<size_t>(tile.first_row) * call.out_stride + first_output;
-  work.planes = planes + column * ((call.in + kDepth - 1) / kDepth);
-  work.rows = tile.rows;
-  work.columns = call.out - column;
-  if (wide) {
-    multiply<kMostPanels>(call, work);
-  } else {
-    multiply<1>(call, work);
+  unsigned next = kBehind * sizeof(OwnStage);  // stage to fill: offset in bytes
+  const auto copy_stage = [&](unsigned word) {
+    if (word < words) {
+      weights.copy_next(copies, next);
+      planes.copy_next(copies, next);
+      inputs.copy_next(copies, next);
+    }
+    copies.commit();
+    next = next == kBehind * sizeof(OwnStage) ? 0 : next + sizeof(OwnStage);
+  };
+
+  // Transposed, [columns][rows]: a left operand's registers come from two rows each, and masking moves the values of weights anyway.
+  WarpSums sums[Own::kStrips][kPanels];
+  unsigned stage = 0;  // offset in bytes
+#pragma unroll 1
+  for (unsigned step = 0; step < words; step += kSteps) {
+    copies.template wait<kBehind - 1>();
+    __syncthreads();  // the stage is whole, and all warps are done with the one before it, which is the next to fill
+    const auto& now = *reinterpret_cast<const OwnStage*>(reinterpret_cast<const std::byte*>(stages) + stage);
+    const T* const x = now.x[part][group];
+    WarpOperand<T> left[kPanels], right[kStripsAtOnce];
+    unsigned keep[kPanels][2];
+#pragma unroll
+    for (unsigned p = 0; p < kPanels; ++p) {
+      const unsigned panel = warp * kPanels + p;
+      left[p].load(now.weight[group] + panel * kTile * kDepth, kDepth, kTile, kDepth);
+      load_keep(keep[p], now.planes[part][group][panel]);
+    }
+#pragma unroll
+    for (unsigned i = 0; i < kStripsAtOnce; ++i) right[i].load(x + i * kTile * kDepth, kDepth, kTile, kDepth);
+    copy_stage(step + kBehind * kSteps);  // while operands come
+#pragma unroll
+    for (unsigned p = 0; p < kPanels; ++p) {
+#pragma unroll
+      for (unsigned i = 0; i < 2; ++i) keep_values(left[p].rows[i], keep[p][i]);
+    }
+#pragma unroll
+    for (unsigned first = 0; first < Own::kStrips; first += kStripsAtOnce) {
+      if (first * kTile >= rows) break;
+      if (first != 0) {
+#pragma unroll
+        for (unsigned i = 0; i < kStripsAtOnce; ++i) right[i].load(x + (first + i) * kTile * kDepth, kDepth, kTile, kDepth);
+      }
+#pragma unroll
+      for (unsigned i = 0; i < kStripsAtOnce; ++i) {
+#pragma unroll
+        for (unsigned p = 0; p < kPanels; ++p) multiply_add(sums[first + i][p], left[p], right[i]);
+      }
+    }
+    stage = stage == kBehind * sizeof(OwnStage) ? 0 : stage + sizeof(OwnStage);
+  }
+
+  // Of two warps that share sums each adds up and rounds those of half the strips: it hands the other one its own of the others. Which of
+  // two comes first does not change their sum.
+  auto& results = *shared_memory<Results<T, kWide>>();
+  __syncthreads();  // no copies are under way, and all warps are done with the last stage
+  constexpr unsigned kOwnStrips = Own::kStrips / kSteps, kStripSums = kPanels * WarpSums::kOwn;
+#pragma unroll
+  for (unsigned strip = 0; strip < kOwnStrips; ++strip) {
+#pragma unroll
+    for (unsigned i = 0; i < kStripSums; ++i) {
+      float& one = sums[strip][i / WarpSums::kOwn].values[i % WarpSums::kOwn];
+      const float other = sums[strip + kOwnStrips][i / WarpSums::kOwn].values[i % WarpSums::kOwn];
+      results.sums[strip * kStripSums + i][threadIdx.x] = group == 0 ? other : one;
+      one = group == 0 ? one : other;
+    }
+  }
+  __syncthreads();
+  const unsigned other_thread = group == 0 ? threadIdx.x + kGroupThreads : threadIdx.x - kGroupThreads;
+#pragma unroll
+  for (unsigned strip = 0; strip < kOwnStrips; ++strip) {
+#pragma unroll
+    for (unsigned p = 0; p < kPanels; ++p) {
+#pragma unroll
+      for (unsigned i = 0; i < WarpSums::kOwn; ++i) {
+        const float sum = sums[strip][p].values[i] + results.sums[strip * kStripSums + p * WarpSums::kOwn + i][other_thread];
+        const unsigned row = (group * kOwnStrips + strip) * kTile + WarpSums::column(i);
+        results.rows[part][row][(warp * kPanels + p) * kTile + WarpSums::row(i)] = from_float<T>(sum);
+      }
+    }
+  }
+  __syncthreads();
+  constexpr unsigned kRowVectors = Own::kColumns / kVectorSize, kRowsAtOnce = kPartThreads / kRowVectors;
+  const unsigned at = part_thread % kRowVectors * kVectorSize;
+  if (at >= columns) return;
+  T* const y = call.y + static_cast<size_t>(own.first_row) * call.out_stride + site * call.out + column + at;
+#pragma unroll 1
+  for (unsigned row = part_thread / kRowVectors; row < rows; row += kRowsAtOnce) {
+    store_stored(y + row * call.out_stride, load_stored(results.rows[part][row] + at));
   }
 }
 
-template <class V, class T>
-void launch_mask(Stream stream, const Mask<T>& call) {
-#if defined(__CUDACC__)
-  cudaFuncSetAttribute(mask_kernel<T, V>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kSharedBytes<V>));
-#endif
-  // How many tiles there are is known on the device alone: as many blocks as either width needs.
-  const unsigned most = call.tiles.most, wide = groups(call.out, call.sites, kMostPanels), narrow = groups(call.out, call.sites, 1);
-  const unsigned wide_from = (multiprocessors() + wide - 1) / wide, most_narrow = most < wide_from ? most : wide_from - 1;
-  const unsigned blocks = most_narrow * narrow > most * wide ? most_narrow * narrow : most * wide;
-  launch(stream, mask_kernel<T, V>, dim3(blocks), dim3(kThreads), kSharedBytes<V>, call, wide_from);
+/// The items of one block; those of one group of columns come together.
+template <bool kWide, class T>
+__device__ __forceinline__ void work_on_items(const Mask<T>& call, unsigned tiles) {
+  const unsigned row_groups = (tiles + Shape<kWide>::kTiles - 1) / Shape<kWide>::kTiles;
+  const unsigned all = items<kWide>(tiles, call.out, call.sites);
+#pragma unroll 1
+  for (unsigned item = blockIdx.x; item < all; item += gridDim.x) {
+    if (item != blockIdx.x) __syncthreads();  // all have stored the last item's results
+    multiply<kWide>(call, tiles, item % row_groups, item / row_groups);
+  }
+}
+
+/// Narrow items for up to `most_narrow` tiles, wide ones for more: an output's sum is the same.
+template <class T>
+__global__ void __launch_bounds__(kThreads, 1) mask_kernel(Mask<T> call, uint32_t most_narrow) {
+  const unsigned tiles = call.tiles.count != nullptr ? *call.tiles.count : call.tiles.most;
+  if (kEverWide<T> && tiles > most_narrow) {
+    if constexpr (kEverWide<T>) work_on_items<true>(call, tiles);
+  } else {
+    work_on_items<false>(call, tiles);
+  }
+  follow_earlier_launches();  // for blocks without work
 }
 
 }  // namespace
@@ -271,11 +364,16 @@ void launch_mask(Stream stream, const Mask<T>& call) {
 template <class T>
 void mask(Stream stream, const Mask<T>& call) {
   if (call.tiles.most == 0) return;
-  if (call.integers.weight != nullptr) {
-    launch_mask<int8_t>(stream, call);
-  } else {
-    launch_mask<T>(stream, call);
-  }
+  if (call.integers.weight != nullptr) return mask_integers(stream, call);
+  allow_shared_memory(mask_kernel<T>, kBytes);
+  // A wide item takes less time than the narrow ones that are the same work, unless each of them has a multiprocessor of its own. How many
+  // tiles there are is known on the device alone: as many blocks as either needs.
+  const unsigned most = call.tiles.most, own = multiprocessors() / groups<false>(call.out, call.sites);
+  const unsigned most_narrow = kEverWide<T> && own < most ? own : most;
+  const unsigned narrow = items<false>(most_narrow, call.out, call.sites);
+  const unsigned wide = kEverWide<T> ? items<true>(most, call.out, call.sites) : 0;
+  const unsigned needed = narrow > wide ? narrow : wide, blocks = kBlocksAtMost * multiprocessors();
+  launch(stream, mask_kernel<T>, dim3(needed < blocks ? needed : blocks), dim3(kThreads), kBytes, call, most_narrow);
 }
 
 template void mask(Stream, const Mask<float>&);

@@ -6,7 +6,7 @@
 
 namespace pets::kernels::cuda {
 
-/// Of a tile, at most. A block reads its columns' weights once for them all: more rows than other families' tiles have.
+/// Of a tile, at most. A block reads its columns' weights once for all rows of a tile, or of two: more than other families' tiles have.
 inline constexpr uint32_t kMaskTileRows = 64;
 
 /// Operands of a mask's product that are int8, with a scale a row and an output. Sums are exact then and multiplied by both scales in
@@ -19,8 +19,8 @@ struct MaskIntegers {
 };
 
 /// y[r] = x[r] (W o mask)^T for the rows of every tile whose task has a mask at the site: replaces what the shared product left there.
-/// Weights whose bit is 0 count as +0. Sums in float, rounded to T once. One block a tile, site and group of output columns; blocks whose
-/// task has no mask end at once.
+/// Weights whose bit is 0 count as +0. Sums in float, rounded to T once. A block takes one tile or two, of one site and a group of output
+/// columns, and leaves out tasks that have no mask. Operators, planes, weights and tiles are read while earlier launches may still run.
 template <class T>
 struct Mask {
   const T* x = nullptr;       ///< [rows][in], 16-byte aligned
@@ -37,5 +37,8 @@ struct Mask {
 
 template <class T>
 void mask(Stream stream, const Mask<T>& call);
+/// Its part where the operands are integers.
+template <class T>
+void mask_integers(Stream stream, const Mask<T>& call);
 
 }  // namespace pets::kernels::cuda

@@ -39,6 +39,13 @@ std::vector<RowTile> mask_tiles_of_one_row(uint32_t count) {
   return tiles;
 }
 
+/// All of `rows`, which are more than half a tile may have, and of kRandomMask.
+std::vector<RowTile> large_mask_tiles(uint32_t count, uint16_t rows) {
+  std::vector<RowTile> tiles;
+  for (uint32_t at = 0; at < count; ++at) tiles.push_back({at * rows, rows, kRandomMask});
+  return tiles;
+}
+
 uint32_t end_of_tiles(const std::vector<RowTile>& tiles) { return tiles.back().first_row + tiles.back().rows; }
 
 template <class T>
@@ -170,8 +177,18 @@ TYPED_TEST(MaskCuda, NeighbouringSitesInOneLaunch) {
   expect_masked<TypeParam>({32, 144, 432, 3});  // of one site, a group of columns and a part
 }
 
-/// More blocks than any device has multiprocessors: wide ones.
+/// More items than any device has blocks for: wide ones, of which the last has one tile.
 TYPED_TEST(MaskCuda, ManyTiles) { expect_masked<TypeParam>({112, 144, 144}, mask_tiles_of_one_row(201)); }
+
+/// A block begins its next item when all of its threads have stored the last one's rows.
+TYPED_TEST(MaskCuda, ManyItemsOfManyRows) { expect_masked<TypeParam>({128, 64, 2112, 33}, large_mask_tiles(3, 40)); }
+
+/// Of the tiles that a block takes together, none has a mask, or one of them; the block has other items before and after.
+TYPED_TEST(MaskCuda, ManyTilesWithoutMasks) {
+  std::vector<RowTile> tiles = mask_tiles_of_one_row(301);
+  for (uint32_t row = 0; row < tiles.size(); ++row) tiles[row].slot = row % 7 < 5 ? kNoMask : kRandomMask;
+  expect_masked<TypeParam>({80, 112, 112}, tiles);
+}
 
 TYPED_TEST(MaskCuda, AnOutputDoesNotDependOnTheNumberOfTiles) {
   const std::vector<RowTile> tiles = mask_tiles_of_one_row(201);
@@ -249,6 +266,18 @@ TYPED_TEST(MaskCuda, MultipliesTheKeptIntegersExactly) {
     for (size_t i = 0; i < found.size(); ++i) {
       ASSERT_EQ(as_float(found[i]), as_float(expected[i])) << "in " << in << " row " << i / kStride << " column " << i % kStride;
     }
+  }
+}
+
+/// Wherever its rows are among those of a block, and as often as stages are filled again.
+TYPED_TEST(MaskCuda, AnOutputOfALargeTileDoesNotDependOnTheNumberOfTiles) {
+  const std::vector<RowTile> tiles = large_mask_tiles(10, 59);
+  const Masked<TypeParam> masked({992, 112, 112}, end_of_tiles(tiles), std::random_device()());
+  const std::vector<TypeParam> all = masked.run(tiles);
+  for (const uint32_t tile : {4U, 7U}) {
+    const std::vector<TypeParam> one = masked.run({tiles[tile]});
+    const size_t first = tiles[tile].first_row * size_t{112}, count = tiles[tile].rows * size_t{112};
+    EXPECT_EQ(std::memcmp(&all[first], &one[first], count * sizeof(TypeParam)), 0) << "tile " << tile;
   }
 }
 

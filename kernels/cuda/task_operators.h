@@ -23,8 +23,8 @@ struct TaskLinear {
   uint32_t rank = 0;                           ///< a multiple of kRankMultiple: rows of a and columns of b beyond the task's own are zero
   const uint32_t* mask = nullptr;              ///< bit planes as in mask/mask.h
   const SparsePanel* sparse_panels = nullptr;  ///< as in sparse/sparse_groups.h
-  const uint16_t* sparse_places = nullptr;     ///< of the entries' inputs, groups 8-byte aligned
-  const float* sparse_values = nullptr;        ///< groups 16-byte aligned
+  const uint16_t* sparse_places = nullptr;     ///< of the entries' inputs, 16-byte aligned
+  const float* sparse_values = nullptr;        ///< 16-byte aligned
 };
 
 struct TaskNorm {

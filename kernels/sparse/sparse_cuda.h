@@ -9,7 +9,8 @@ namespace pets::kernels::cuda {
 /// y[r][c] += sum over the entries e of column c of x[r][input of e] * value of e, for the rows of every tile whose task has a sparse
 /// operator at the site. Sums in float, in an order that
 /// the groups alone decide; y is added to the sum, in float, and rounded to T once.
-/// Columns without entries keep their bits. A block stages a tile's inputs once for all sites; one whose task has no entries ends at once.
+/// Columns without entries keep their bits. Columns are shared out to blocks by the number of tiles that is found on the device, which
+/// changes no bit; a block whose task has no entries ends at once.
 template <class T>
 struct Sparse {
   const T* x = nullptr;     ///< [rows][in], 16-byte aligned
@@ -19,7 +20,7 @@ struct Sparse {
   uint32_t out_stride = 0;  ///< values from row to row of y, a multiple of 8
   RowTiles tiles;
   SiteOperators<TaskLinear> linears;  ///< of the first site; the others' follow it
-  uint32_t sites = 1;
+  uint32_t sites = 1;                 ///< at most 32
 };
 
 template <class T>

@@ -51,11 +51,11 @@ class DeviceEntries {
 using Densities = std::vector<std::vector<double>>;
 const Densities kOneSite = {{0.005}, {0.05}, {0.0}, {-1}};
 
-/// Blocks beyond those of the tiles. With so many, each tile has one block: with few, its columns are shared out.
-constexpr uint32_t kFewBlocks = 1, kManyBlocks = 150;
+/// Tiles that a launch allows for beyond those that are there.
+constexpr uint32_t kFewMore = 1, kManyMore = 150;
 
 template <class T>
-void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities& densities = kOneSite, uint32_t blocks = kFewBlocks) {
+void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities& densities = kOneSite, uint32_t more = kFewMore) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(::testing::Message() << "in " << in << " out " << out << " seed " << seed);
   std::mt19937_64 random(seed);
@@ -104,7 +104,7 @@ void expect_sums(uint32_t in, uint32_t out, uint32_t out_stride, const Densities
   call.in = in;
   call.out = out;
   call.out_stride = out_stride;
-  call.tiles = {d_tiles.data(), d_count.data(), static_cast<uint32_t>(tiles.size()) + blocks};
+  call.tiles = {d_tiles.data(), d_count.data(), static_cast<uint32_t>(tiles.size()) + more};
   call.linears = {d_linears.data() + kSparseSite, stride};
   call.sites = sites;
   sparse(Stream{}, call);
@@ -146,8 +146,8 @@ TYPED_TEST(SparseCuda, AddsEveryTasksEntries) {
 }
 
 TYPED_TEST(SparseCuda, WarpsOfOnePanelAndOfSeveral) {
-  expect_sums<TypeParam>(16, 1096, 1096, kOneSite, kManyBlocks);
   expect_sums<TypeParam>(16, 1096, 1096);
+  expect_sums<TypeParam>(16, 4808, 4816);
 }
 
 // Columns of several runs, and runs of more groups than are asked for ahead.
@@ -162,13 +162,71 @@ TYPED_TEST(SparseCuda, NeighbouringSites) {
   expect_sums<TypeParam>(40, 16, 48, {{0.05, -1, 0.3}, {-1, 0.1, 0.1}, {-1, -1, 0.2}, {-1, -1, -1}});
   const Densities wide = {{0.05, 0.05, 0.05}, {0.05, -1, 0.1}, {0.1, 0.02, 0.2}, {0.0, 0.1, -1}};
   expect_sums<TypeParam>(64, 384, 3 * 384 + 8, wide);
-  expect_sums<TypeParam>(64, 384, 3 * 384 + 8, wide, kManyBlocks);
+  expect_sums<TypeParam>(64, 384, 3 * 384 + 8, wide, kManyMore);
 }
 
 // A block has half as many rows.
 TYPED_TEST(SparseCuda, InputsThatLeaveRoomForFewerRows) {
   expect_sums<TypeParam>(3080, 16, 24);
-  expect_sums<TypeParam>(4096, 480, 480, {{0.002}, {0.01}, {0.0}, {-1}}, kManyBlocks);
+  expect_sums<TypeParam>(4096, 480, 480, {{0.002}, {0.01}, {0.0}, {-1}}, kManyMore);
+}
+
+// One launch, captured, serves every number of tiles: how their columns are shared out changes no bit, and none is left out. Of 150 panels
+// a block's eight warps have one each where there is one tile, and ten, the last of them fewer, where there are 20.
+TYPED_TEST(SparseCuda, AnyNumberOfTilesInOneLaunch) {
+  constexpr uint32_t kIn = 24, kOut = 1592, kSites = 3, kStride = kSites * kOut, kTileRows = 3, kTiles = 20, kMost = 32;
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE(::testing::Message() << "seed " << seed);
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> normal;
+  const auto values = [&](size_t count) {
+    std::vector<float> made(count);
+    for (float& value : made) value = normal(random);
+    return rounded<TypeParam>(made);
+  };
+  std::vector<DeviceEntries> d_entries;
+  std::vector<TaskLinear> linears(kSites);
+  for (uint32_t site = 0; site < kSites; ++site) {
+    Entries entries{{0}, {}, {}};
+    for (uint32_t column = 0; column < kOut; ++column) {
+      for (uint64_t left = 1 + random() % 8; left > 0; --left) {
+        entries.rows.push_back(static_cast<uint16_t>(random() % kIn));
+        entries.values.push_back(1 + std::abs(normal(random)));
+      }
+      entries.column_start.push_back(static_cast<uint32_t>(entries.rows.size()));
+    }
+    d_entries.emplace_back(entries, kIn).describe(linears[site]);
+  }
+  std::vector<RowTile> tiles;
+  for (uint32_t tile = 0; tile < kTiles; ++tile) tiles.push_back({tile * kTileRows, kTileRows, 0});
+  // Zeros, so that rounding y hides no difference of sums that are not close to it.
+  const DeviceArray<TypeParam> d_x(values(size_t{kTiles} * kTileRows * kIn));
+  const std::vector<TypeParam> zeros(size_t{kTiles} * kTileRows * kStride, from_float<TypeParam>(0));
+  const DeviceArray<TaskLinear> d_linears(linears);
+  const DeviceArray<RowTile> d_tiles(tiles);
+  const auto found_of = [&](uint32_t count) {
+    const DeviceArray<TypeParam> d_y(zeros);
+    const DeviceArray<uint32_t> d_count(std::vector<uint32_t>{count});
+    Sparse<TypeParam> call;
+    call.x = d_x.data();
+    call.y = d_y.data();
+    call.in = kIn;
+    call.out = kOut;
+    call.out_stride = kStride;
+    call.tiles = {d_tiles.data(), d_count.data(), kMost};
+    call.linears = {d_linears.data(), kSites};
+    call.sites = kSites;
+    sparse(Stream{}, call);
+    return d_y.read();
+  };
+  const std::vector<TypeParam> all = found_of(kTiles);
+  for (size_t at = 0; at < all.size(); ++at) ASSERT_NE(as_float(all[at]), 0) << "row " << at / kStride << " column " << at % kStride;
+  for (const uint32_t count : {0U, 1U, 4U, 12U}) {
+    const std::vector<TypeParam> found = found_of(count);
+    const size_t there = size_t{count} * kTileRows * kStride;
+    EXPECT_EQ(std::memcmp(found.data(), all.data(), there * sizeof(TypeParam)), 0) << count << " tiles";
+    EXPECT_EQ(std::memcmp(found.data() + there, zeros.data(), (zeros.size() - there) * sizeof(TypeParam)), 0) << count << " tiles";
+  }
 }
 
 // What fills up a column's last group has nothing of other inputs.

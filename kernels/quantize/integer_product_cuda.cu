@@ -122,9 +122,7 @@ template <unsigned kStrips, unsigned kPanels, class T>
 void launch_blocks(Stream stream, const IntegerProduct<T>& call) {
   using Shape = BlockShape<kStrips, kPanels>;
   constexpr size_t kBytes = kSharedBytes<T, Shape>;
-#if defined(__CUDACC__)
-  cudaFuncSetAttribute(integer_product_kernel<T, kStrips, kPanels>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kBytes));
-#endif
+  allow_shared_memory(integer_product_kernel<T, kStrips, kPanels>, kBytes);
   launch(stream, integer_product_kernel<T, kStrips, kPanels>, grid_of<Shape>(call), dim3(kThreads), kBytes, call);
 }
 

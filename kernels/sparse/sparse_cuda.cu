@@ -21,7 +21,6 @@ namespace {
 constexpr unsigned kMostWarps = 24;       // of a block, and of a multiprocessor: 80 registers a thread
 constexpr unsigned kLeastPanels = 8;      // of a block, where there are so many: each stages the inputs anew
 constexpr unsigned kTileRows = 16;        // at most
-constexpr unsigned kUnasked = 48 * 1024;  // bytes of shared memory that every launch may have
 /// Of one input, what a lane reads.
 template <class T, unsigned kRows>
 struct alignas(kRows * sizeof(T) < kVectorBytes ? kRows * sizeof(T) : kVectorBytes) Rows {
@@ -395,11 +394,7 @@ void launch_for_rows(Stream stream, const Sparse<T>& call, const Device& device)
   const unsigned most = call.tiles.most * (kTileRows / kRows), spread = blocks + most / 2;
   const unsigned finest = most * split.most < spread ? most * split.most : spread;
   const unsigned grid = most * least > finest ? most * least : finest;
-#if defined(__CUDACC__)
-  if (bytes(warps) > kUnasked) {
-    (void)cudaFuncSetAttribute(sparse_kernel<T, kRows>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes(warps)));
-  }
-#endif
+  allow_shared_memory(sparse_kernel<T, kRows>, bytes(warps));
   launch(stream, sparse_kernel<T, kRows>, dim3(grid), dim3(warps * kWarpSize), bytes(warps), call, split);
 }
 

@@ -201,7 +201,7 @@ TYPED_TEST(SparseCuda, AnyNumberOfTilesInOneLaunch) {
   for (uint32_t tile = 0; tile < kTiles; ++tile) tiles.push_back({tile * kTileRows, kTileRows, 0});
   // Zeros, so that rounding y hides no difference of sums that are not close to it.
   const DeviceArray<TypeParam> d_x(values(size_t{kTiles} * kTileRows * kIn));
-  const std::vector<TypeParam> zeros(size_t{kTiles} * kTileRows * kStride, from_float<TypeParam>(0));
+  const std::vector<TypeParam> zeros(size_t{kTiles} * kTileRows * kStride, as_type<TypeParam>(0));
   const DeviceArray<TaskLinear> d_linears(linears);
   const DeviceArray<RowTile> d_tiles(tiles);
   const auto found_of = [&](uint32_t count) {

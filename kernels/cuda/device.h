@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <type_traits>
 
 #if defined(PETS_EMULATED_CUDA)
@@ -67,7 +66,7 @@ inline bool launches_overlap() {
   static const bool overlap = [] {
     int device = 0, major = 0;
     constexpr int kFirstMajor = 9;
-    return std::getenv("PETS_NO_PDL") == nullptr && cudaGetDevice(&device) == cudaSuccess &&
+    return cudaGetDevice(&device) == cudaSuccess &&
            cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major >= kFirstMajor;
   }();
   return overlap;
@@ -129,9 +128,12 @@ T* shared_memory() {
 }
 inline void follow_earlier_launches() {}
 template <class... Parameters>
-void allow_shared_memory(void (*)(Parameters...), size_t) {}
+void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
+  emulation::allow_shared_memory(reinterpret_cast<const void*>(kernel), bytes);
+}
 template <class... Parameters, class... Arguments>
 void launch(Stream stream, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, const Arguments&... arguments) {
+  emulation::expect_shared_memory_allowed(reinterpret_cast<const void*>(kernel), shared_bytes);
   if (stream.captured == nullptr) return emulation::run_grid(grid, block, shared_bytes, [&] { kernel(arguments...); });
   stream.captured->push_back([=] { emulation::run_grid(grid, block, shared_bytes, [&] { kernel(arguments...); }); });
 }

@@ -4,7 +4,9 @@
 #include <boost/context/fiber.hpp>
 #include <cstdlib>
 #include <exception>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string_view>
@@ -195,6 +197,16 @@ Thread* warp_of_running() {
   const dim3 &at = running->place.thread, &size = running->place.block_size;
   return running - (at.x + size_t{size.x} * (at.y + size_t{size.y} * at.z)) % kWarp;
 }
+/// Of each kernel that asked, by its address. Threads launch at the same time.
+struct AllowedSharedMemory {
+  std::mutex mutex;
+  std::map<const void*, size_t> bytes;
+};
+AllowedSharedMemory& allowed_shared_memory() {
+  static AllowedSharedMemory allowed;
+  return allowed;
+}
+
 unsigned lanes_of_running() {
   const dim3 &at = running->place.thread, &size = running->place.block_size;
   const size_t first = (at.x + size_t{size.x} * (at.y + size_t{size.y} * at.z)) / kWarp * kWarp;
@@ -231,6 +243,22 @@ void show_all(const void* own, const void* (&all)[kWarp]) {
   collect(~0U, reinterpret_cast<uintptr_t>(own));
   if (lanes_of_running() != kWarp) throw std::logic_error("a product by a warp that is not whole");
   for (unsigned i = 0; i < kWarp; ++i) all[i] = reinterpret_cast<const void*>(warp_of_running()[i].seen);
+}
+
+void allow_shared_memory(const void* kernel, size_t bytes) {
+  AllowedSharedMemory& allowed = allowed_shared_memory();
+  const std::lock_guard lock(allowed.mutex);
+  allowed.bytes[kernel] = bytes;
+}
+
+void expect_shared_memory_allowed(const void* kernel, size_t bytes) {
+  constexpr size_t kUnasked = size_t{48} << 10;
+  if (bytes <= kUnasked) return;
+  AllowedSharedMemory& allowed = allowed_shared_memory();
+  const std::lock_guard lock(allowed.mutex);
+  const auto found = allowed.bytes.find(kernel);
+  if (found == allowed.bytes.end() || found->second < bytes)
+    throw std::logic_error("a launch with more shared memory than its kernel was allowed");
 }
 
 void expect_aligned(const void* tile, size_t row_bytes) {

@@ -71,6 +71,11 @@ T shuffle(unsigned mask, T value, unsigned source) {
   return value;
 }
 
+/// A device's rule: a launch with more than 48 KiB of dynamic shared memory is refused, here with std::logic_error, unless so much was
+/// allowed for its kernel before.
+void allow_shared_memory(const void* kernel, size_t bytes);
+void expect_shared_memory_allowed(const void* kernel, size_t bytes);
+
 /// Tensor cores' rule: a tile begins at a multiple of 32 bytes, its rows lie a multiple of 16 bytes apart.
 void expect_aligned(const void* tile, size_t row_bytes);
 

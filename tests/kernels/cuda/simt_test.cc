@@ -54,6 +54,17 @@ TEST(Simt, ShufflesAndVotes) {
   }
 }
 
+void no_work_kernel() {}
+
+TEST(Simt, MoreSharedMemoryThanEveryLaunchMayHaveMustBeAskedFor) {
+  constexpr size_t kUnasked = size_t{48} << 10;
+  launch(Stream{}, no_work_kernel, dim3(1), dim3(32), kUnasked);
+  EXPECT_THROW(launch(Stream{}, no_work_kernel, dim3(1), dim3(32), kUnasked + 16), std::logic_error);
+  allow_shared_memory(no_work_kernel, kUnasked + 16);
+  launch(Stream{}, no_work_kernel, dim3(1), dim3(32), kUnasked + 16);
+  EXPECT_THROW(launch(Stream{}, no_work_kernel, dim3(1), dim3(32), kUnasked + 32), std::logic_error);
+}
+
 void divergent_barrier_kernel() {
   if (threadIdx.x < 7) __syncthreads();
 }

@@ -18,9 +18,9 @@
 namespace pets::kernels::cuda {
 namespace {
 
-constexpr unsigned kMostWarps = 24;       // of a block, and of a multiprocessor: 80 registers a thread
-constexpr unsigned kLeastPanels = 8;      // of a block, where there are so many: each stages the inputs anew
-constexpr unsigned kTileRows = 16;        // at most
+constexpr unsigned kMostWarps = 24;   // of a block, and of a multiprocessor: 80 registers a thread
+constexpr unsigned kLeastPanels = 8;  // of a block, where there are so many: each stages the inputs anew
+constexpr unsigned kTileRows = 16;    // at most
 /// Of one input, what a lane reads.
 template <class T, unsigned kRows>
 struct alignas(kRows * sizeof(T) < kVectorBytes ? kRows * sizeof(T) : kVectorBytes) Rows {

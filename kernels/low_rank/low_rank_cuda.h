@@ -15,12 +15,12 @@ inline constexpr uint32_t kLowRankTileRows = 32;
 /// has none end at once.
 template <class T>
 struct LowRank {
-  const T* x = nullptr;     ///< [rows][in], 16-byte aligned
-  T* y = nullptr;           ///< [rows][out_stride], of the first site; the others' lie `out` columns further each
-  uint32_t in = 0;          ///< a multiple of 16
-  uint32_t out = 0;         ///< of a site, a multiple of 16
-  uint32_t out_stride = 0;  ///< values from row to row of y, even
-  RowTiles tiles;           ///< of up to kLowRankTileRows rows
+  const T* x = nullptr;               ///< [rows][in], 16-byte aligned
+  T* y = nullptr;                     ///< [rows][out_stride], of the first site; the others' lie `out` columns further each
+  uint32_t in = 0;                    ///< a multiple of 16
+  uint32_t out = 0;                   ///< of a site, a multiple of 16
+  uint32_t out_stride = 0;            ///< values from row to row of y, even
+  RowTiles tiles;                     ///< of up to kLowRankTileRows rows
   SiteOperators<TaskLinear> linears;  ///< of the first site; the others' follow it
   uint32_t most_rank = 0;             ///< of all tasks, a multiple of 16, at most kMostRank: bounds the shared memory
   uint32_t sites = 1;

@@ -44,6 +44,7 @@ struct DotPanel {
   size_t k = 0;                         ///< inputs, before padding; may be 0
   const float* const* bias = nullptr;   ///< [strips], entries may be null
   uint32_t strips = 1;
+  uint32_t rows = kStripRows;        ///< as in LinearPanel
   const uint32_t* planes = nullptr;  ///< [ceil(k / 32)][16], 64-byte aligned
   const void* prefetch = nullptr;    ///< the next panel, or null
 };

@@ -42,6 +42,7 @@ void convert_strip(WeightType type, const float* x, size_t k, void* out, float* 
 }
 void dot_panel(const DotPanel& a) {
   if (a.type == WeightType::kInt8) return avx512_vnni::kDots.dot_panel(a);
+  if (few_rows_dot<Bfloat16Unit>(a)) return;
   a.planes ? woven_dot_panels<Bfloat16Unit>(a) : dot_panel_with<Bfloat16Unit>(a);
 }
 

@@ -36,7 +36,10 @@ struct Int8Unit {
 };
 
 void convert_strip(WeightType, const float* x, size_t k, void* out, float* scale) { convert_strip_with<Int8Unit>(x, k, out, scale); }
-void dot_panel(const DotPanel& a) { a.planes ? woven_dot_panels<Int8Unit>(a) : dot_panel_with<Int8Unit>(a); }
+void dot_panel(const DotPanel& a) {
+  if (few_rows_dot<Int8Unit>(a)) return;
+  a.planes ? woven_dot_panels<Int8Unit>(a) : dot_panel_with<Int8Unit>(a);
+}
 
 }  // namespace
 

@@ -19,7 +19,7 @@ inline constexpr size_t kPassRows = 128;
 inline constexpr size_t kLine = 64;     ///< bytes that one request brings
 inline constexpr size_t kUnrolled = 8;  ///< steps of k between two lines that are asked for
 
-/// Two half strips (one strip) or three.
+/// Two half strips (one strip) or three; or one, where no more rows than it has are wanted.
 template <int kHalves>
 struct HalfStrips {
   const float* x[kHalves];
@@ -28,7 +28,9 @@ struct HalfStrips {
 };
 /// Columns of a tile at most: sums, rows and one weight take 15 or 16 registers.
 template <int kHalves>
-inline constexpr uint32_t kMostColumns = kHalves == 3 ? 4 : 6;
+inline constexpr uint32_t kMostColumns = kHalves == 3   ? 4
+                                         : kHalves == 2 ? 6
+                                                        : 8;
 
 /// Asks for kLines lines of the next panel every kUnrolled steps.
 template <int kLines>
@@ -43,7 +45,7 @@ struct AskForLines {
 struct NextLines {
   const char* line = nullptr;  ///< null: none
   const char* end = nullptr;
-  size_t at_a_time = 1;  ///< 1 or 3: the tiles of one strip are three, of 16 lines each, for the 128 lines of a pass
+  size_t at_a_time = 1;  ///< 1, 3 or 4: the tiles of one strip are three, of half of one two, of 16 lines each, for the 128 lines of a pass
 
   bool left() const { return line < end; }
   void asked(size_t steps) { line += steps / kUnrolled * at_a_time * kLine; }
@@ -77,6 +79,14 @@ PETS_INLINE void multiply_add(const vectors::V (&rows)[2], const float* weight, 
       : "+x"(a.raw), "+x"(b.raw), "=&x"(w.raw)
       : "m"(*weight), "x"(rows[0].raw), "x"(rows[1].raw));
 }
+PETS_INLINE void multiply_add(const vectors::V (&rows)[1], const float* weight, vectors::V& a) {
+  vectors::V w;
+  __asm__ volatile(
+      "vbroadcastss %2, %1\n\t"
+      "vfmadd231ps %3, %1, %0"
+      : "+x"(a.raw), "=&x"(w.raw)
+      : "m"(*weight), "x"(rows[0].raw));
+}
 #else
 PETS_INLINE vectors::V load_rows(const float* p) { return hn::Load(FloatTag(), p); }
 PETS_INLINE void multiply_add(const vectors::V (&rows)[3], const float* weight, vectors::V& a, vectors::V& b, vectors::V& c) {
@@ -89,6 +99,9 @@ PETS_INLINE void multiply_add(const vectors::V (&rows)[2], const float* weight, 
   const Broadcast w = broadcast(*weight);
   a = hn::MulAdd(rows[0], w, a);
   b = hn::MulAdd(rows[1], w, b);
+}
+PETS_INLINE void multiply_add(const vectors::V (&rows)[1], const float* weight, vectors::V& a) {
+  a = hn::MulAdd(rows[0], broadcast(*weight), a);
 }
 #endif
 
@@ -119,8 +132,10 @@ PETS_INLINE void half_strip_tile_with(const HalfStrips<kHalves>& h, const float*
     PETS_UNROLL for (int c = 0; c < kColumns; ++c) {
       if constexpr (kHalves == 3) {
         multiply_add(rows, w + at + c, sum[c][0], sum[c][1], sum[c][2]);
-      } else {
+      } else if constexpr (kHalves == 2) {
         multiply_add(rows, w + at + c, sum[c][0], sum[c][1]);
+      } else {
+        multiply_add(rows, w + at + c, sum[c][0]);
       }
     }
   };
@@ -152,22 +167,33 @@ void half_strip_tile(const HalfStrips<kHalves>& h, const float* w, size_t w_stri
   } else if (next.left() && next.at_a_time == 1) {
     half_strip_tile_with<kHalves, kColumns, kStripRows>(h, w, w_stride, steps, AskForLines<1>{next.line});
   } else if (next.left()) {
-    half_strip_tile_with<kHalves, kColumns, kStripRows>(h, w, w_stride, steps, AskForLines<3>{next.line});
+    half_strip_tile_with<kHalves, kColumns, kStripRows>(h, w, w_stride, steps, AskForLines < kHalves == 1 ? 4 : 3 > {next.line});
   } else {
     half_strip_tile_with<kHalves, kColumns, kStripRows>(h, w, w_stride, steps, NoSideWork());
   }
 }
 template <int kHalves>
 using HalfStripTileFn = void (*)(const HalfStrips<kHalves>&, const float*, size_t, size_t, const NextLines&);
+template <int kHalves, int kColumns>
+constexpr HalfStripTileFn<kHalves> half_strip_tile_or_null() {
+  if constexpr (kColumns <= kMostColumns<kHalves>) {
+    return half_strip_tile<kHalves, kColumns>;
+  } else {
+    return nullptr;
+  }
+}
+/// By columns.
 template <int kHalves>
-inline constexpr HalfStripTileFn<kHalves> kHalfStripTiles[7] = {
+inline constexpr HalfStripTileFn<kHalves> kHalfStripTiles[9] = {
     nullptr,
-    half_strip_tile<kHalves, 1>,
-    half_strip_tile<kHalves, 2>,
-    half_strip_tile<kHalves, 3>,
-    half_strip_tile<kHalves, 4>,
-    kHalves == 2 ? half_strip_tile<kHalves, kHalves == 2 ? 5 : 1> : nullptr,
-    kHalves == 2 ? half_strip_tile<kHalves, kHalves == 2 ? 6 : 1> : nullptr,
+    half_strip_tile_or_null<kHalves, 1>(),
+    half_strip_tile_or_null<kHalves, 2>(),
+    half_strip_tile_or_null<kHalves, 3>(),
+    half_strip_tile_or_null<kHalves, 4>(),
+    half_strip_tile_or_null<kHalves, 5>(),
+    half_strip_tile_or_null<kHalves, 6>(),
+    half_strip_tile_or_null<kHalves, 7>(),
+    half_strip_tile_or_null<kHalves, 8>(),
 };
 
 /// How a panel of so many columns is divided into tiles, as equal as can be: a table, as a division takes longer than a step of k.
@@ -220,19 +246,26 @@ PETS_INLINE HalfStrips<kHalves> half_strips_from(const Tile& t, uint32_t first) 
   return h;
 }
 
-/// Any number of rows times one panel: see LinearPanel. Rows up to the end of the half strip are computed with them.
+/// Any number of rows times one panel: see LinearPanel. Rows up to the end of the half strip are computed with them. A strip's other half
+/// becomes zeros where the first one is all: values that stay as they are would be activated again and again, until they are subnormal.
 inline void half_strip_panel(Tile t, uint32_t width, uint32_t rows) {
   const uint32_t halves = (rows + kStripRows / 2 - 1) / (kStripRows / 2);
+  if (halves == 1) {
+    for (uint32_t c = 0; c < width; ++c) hn::Store(broadcast(0), FloatTag(), t.y + c * kStripRows + kStripRows / 2);
+  }
   size_t left = t.k;
   do {
     t.k = left < kPassRows ? left : kPassRows;
     left -= t.k;
     NextLines next;
-    if (t.prefetch) next = {t.prefetch, t.prefetch + t.k * t.prefetch_step, halves < 6 ? size_t{3} : size_t{1}};
+    if (t.prefetch) next = {t.prefetch, t.prefetch + t.k * t.prefetch_step, halves == 1 ? size_t{4} : halves < 6 ? size_t{3} : size_t{1}};
     for (uint32_t half = 0; half < halves;) {
-      // Threes where no single one is left over; the only half of all takes the strip's other one along.
+      // Threes where no single one is left over.
       const uint32_t remain = halves - half;
-      if (remain == 3 || remain > 4) {
+      if (halves == 1) {
+        half_strip_tiles<1>(half_strips_from<1>(t, half), t, width, next);
+        half += 1;
+      } else if (remain == 3 || remain > 4) {
         half_strip_tiles<3>(half_strips_from<3>(t, half), t, width, next);
         half += 3;
       } else {

@@ -148,7 +148,7 @@ void apply_dense_beside_masks(const Site& s, uint32_t strip, const float* start,
   float* const tile = s.tile(strip, call.panel);
   const uint32_t width = panel_columns(s.weights, call);
   if (start == nullptr) s.kernels.blend(tile, width, kernels::kAllLanes, chains);
-  s.linear.dense(call, strip, 1, &start, chains, 0);
+  s.linear.dense(call, strip, 1, &start, chains, 0, s.plan[strip].dense);
   s.kernels.blend(chains, width, s.plan[strip].dense, tile);
 }
 
@@ -172,7 +172,7 @@ void apply_dense(const Site& s, const PanelCall& call) {
     }
     while (end < s.strips && s.plan[end].dense != 0 && s.plan[end].masked == 0) ++end;
     end = first + s.linear.neighbours(first, end);
-    s.linear.dense(call, first, end - first, starts + first, s.tile(first, call.panel), s.site.y_stride);
+    s.linear.dense(call, first, end - first, starts + first, s.tile(first, call.panel), s.site.y_stride, s.plan[first].dense);
   }
 }
 

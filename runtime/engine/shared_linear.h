@@ -88,8 +88,9 @@ class SharedLinear {
   /// The panel from the part's first input on.
   const void* panel_at(uint32_t panel, const InputPart& part) const;
   /// The dense chains of `run` neighbouring strips of the block from strip `first` on; starts: [run], null entries go on from y. y: of
-  /// strip `first` at the panel's first column.
-  void dense(const PanelCall& call, uint32_t first, uint32_t run, const float* const* starts, float* y, size_t y_stride) const;
+  /// strip `first` at the panel's first column. rows: of a single strip, those that are wanted; the others become anything finite.
+  void dense(const PanelCall& call, uint32_t first, uint32_t run, const float* const* starts, float* y, size_t y_stride,
+             kernels::LaneMask rows) const;
   /// The inputs of the rows in `range`: where they lie, or gathered into `own`, strips `own_stride` floats apart.
   RowInputs inputs_of(const RowRange& range, const InputPart& part, float* own, size_t own_stride) const;
   /// The chains of a task's masked weights over its rows, y like the inputs in strips of their own. planes: of all panels. start: null

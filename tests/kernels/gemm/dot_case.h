@@ -20,7 +20,8 @@ struct DotCase {
   WeightType type;
   size_t k;
   uint32_t width, strips;
-  size_t x_stride, y_stride;  // floats
+  uint32_t rows = kStripRows;  // of one strip, that are wanted
+  size_t x_stride, y_stride;   // floats
   Floats x, y, bias, w_scale;
   Buffer<uint8_t> panel;
   Buffer<uint32_t> planes;
@@ -71,6 +72,7 @@ struct DotCase {
     a.k = k;
     a.bias = biases.data();
     a.strips = strips;
+    a.rows = rows;
     a.planes = masked ? planes.data() : nullptr;
     const DotCalls calls(kernels.dots, true);
     kernels.dots.dot_panel(a);

@@ -1,5 +1,7 @@
 #include "kernels/gemm/dot.h"
 
+#include <bit>
+#include <cmath>
 #include <ostream>
 
 #include "tests/kernels/gemm/dot_case.h"
@@ -53,6 +55,31 @@ std::vector<DotVariant> dot_variants() {
   return variants;
 }
 INSTANTIATE_TEST_SUITE_P(Variants, DotTest, ::testing::ValuesIn(dot_variants()), [](const auto& variant) { return variant.param.name; });
+
+/// The wanted rows have the bits that they have beside 15 others.
+TEST_P(DotTest, FewRowsOfAStripHaveTheirBits) {
+  uint64_t seed = 0;
+  for (WeightType type : types()) {
+    for (const size_t k : {size_t{0}, size_t{3}, size_t{33}, size_t{384}}) {
+      for (const uint32_t width : {kPanelColumns, 5U}) {
+        Random random(++seed);
+        DotCase c(random, type, k, width, 1);
+        const Floats whole = c.run(kernels());
+        for (c.rows = 1; c.rows <= kStripRows; ++c.rows) {
+          const Floats few = c.run(kernels());
+          for (size_t i = 0; i < width * kStripRows; ++i) {
+            if (i % kStripRows < c.rows) {
+              EXPECT_EQ(std::bit_cast<uint32_t>(few[i]), std::bit_cast<uint32_t>(whole[i]))
+                  << "k " << k << " rows " << c.rows << " at " << i;
+            } else {
+              EXPECT_TRUE(std::isfinite(few[i]));
+            }
+          }
+        }
+      }
+    }
+  }
+}
 
 TEST_P(DotTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
   uint64_t seed = 0;

@@ -1,5 +1,8 @@
 #include "kernels/gemm/linear.h"
 
+#include <bit>
+#include <cmath>
+
 #include "tests/kernels/kernel_test.h"
 
 #include "kernels/gemm/panel_layout.h"
@@ -72,6 +75,37 @@ class LinearTest : public KernelTest {
   }
 };
 PETS_FOR_EVERY_ISA(LinearTest);
+
+/// The wanted rows have the bits that they have beside 15 others.
+TEST_P(LinearTest, FewRowsOfAStripHaveTheirBits) {
+  uint64_t seed = 0;
+  for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16, WeightType::kBFloat16}) {
+    for (const size_t k : {size_t{0}, size_t{1}, size_t{7}, size_t{33}, size_t{384}}) {
+      for (const uint32_t width : {kPanelColumns, 5U}) {
+        Random random(++seed);
+        LinearCase c(random, k, width, 1, type);
+        const Floats before = c.y;
+        kernels().linear_panel(c.arguments());
+        const Floats whole = c.y;
+        for (uint32_t rows = 1; rows <= kStripRows; ++rows) {
+          c.y = before;
+          LinearPanel call = c.arguments();
+          call.rows = rows;
+          call.prefetch = rows % 2 == 0 ? call.panel : nullptr;
+          kernels().linear_panel(call);
+          for (size_t i = 0; i < width * kStripRows; ++i) {
+            if (i % kStripRows < rows) {
+              EXPECT_EQ(std::bit_cast<uint32_t>(c.y[i]), std::bit_cast<uint32_t>(whole[i])) << "k " << k << " rows " << rows << " at " << i;
+            } else {
+              EXPECT_TRUE(std::isfinite(c.y[i]));
+            }
+          }
+          for (size_t i = width * kStripRows; i < c.y.size(); ++i) EXPECT_EQ(c.y[i], before[i]);
+        }
+      }
+    }
+  }
+}
 
 TEST_P(LinearTest, EqualsTheReferenceForEveryWidthAndOddSizes) {
   uint64_t seed = 0;

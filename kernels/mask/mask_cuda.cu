@@ -135,7 +135,8 @@ class PlaneCopies {
   }
 
   __device__ __forceinline__ void copy_next(AsyncCopies& copies, unsigned stage) {
-    if (works_) copies.copy(to_ + stage, from_, left_ > 0);
+    if (!works_) return;
+    copies.copy(to_ + stage, from_, left_ > 0);
     from_ += kSteps * kTile * sizeof(uint32_t);
     left_ -= kSteps;
   }

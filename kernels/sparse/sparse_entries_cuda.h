@@ -128,8 +128,9 @@ class Entries {
     }
     if (left_ != 0 && lane < kRoundCopies) copies.copy(slot + lane_bytes_, from_, true);
     copies.commit();
+    if (left_ == 0) return;
     from_ += of_places ? sizeof(Round::places) : sizeof(Round::values);
-    left_ -= left_ != 0 ? 1 : 0;
+    --left_;
   }
 
  private:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what run.sh needs on a machine with a GPU and without a network, and collects it in one folder: the tests and benchmarks for one
 # architecture, stripped, the shared libraries that such a machine may lack (CUDA's own are expected there), and PEFT for a PyTorch there.
-# Beside the folder lies FOLDER.tar.gz, half the size.
+# Beside the folder lies FOLDER.tar.xz, a third of the size.
 # usage: benchmarks/cuda/prepare.sh FOLDER [ARCHITECTURE]      default 90 (H100, H200); 87 Orin, 110 Thor
 set -euo pipefail
 
@@ -38,5 +38,5 @@ if [ ! -e "$wheels/complete" ]; then
   fi
 fi
 cp "$wheels"/*.whl "$folder/packages/" 2>/dev/null || true
-tar -C "$(dirname "$folder")" -czf "$folder.tar.gz" "$(basename "$folder")"
-du -shc "$folder"/* "$folder.tar.gz"
+XZ_OPT="-T0 -3" tar -C "$(dirname "$folder")" -cJf "$folder.tar.xz" "$(basename "$folder")"
+du -shc "$folder"/* "$folder.tar.xz"

@@ -265,13 +265,6 @@ struct Softmax {
   }
 };
 
-/// What the compiler then knows nothing of.
-__device__ __forceinline__ void forget([[maybe_unused]] unsigned& x) {
-#if defined(__CUDACC__)
-  asm volatile("" : "+r"(x));
-#endif
-}
-
 constexpr unsigned kMostY = 32768;  // tiles in one direction of a grid
 __device__ __forceinline__ unsigned tile_index() { return blockIdx.z * kMostY + blockIdx.y; }
 
@@ -291,7 +284,7 @@ __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attentio
   unsigned next = tile.first_key, stride = call.kv_stride;
   const auto rows_of = [&](const T* part) {
     unsigned begin = head_begin;
-    forget(begin);
+    begin = opaque(begin);
     return part + static_cast<size_t>(next) * stride + begin;
   };
 
@@ -312,7 +305,7 @@ __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attentio
   for (unsigned left = tile.keys;; left -= kKeys) {
     // Or the compiler keeps the parameters and every row's address in registers, which it does not have.
     __syncwarp();
-    forget(stride);
+    stride = opaque(stride);
     WarpSums scores[kKeyTiles];
     if constexpr (Size::kAhead) {
       parameters.apply(keys, kKey, 0);
@@ -356,8 +349,8 @@ __global__ void __launch_bounds__(kThreads, (Sizes<T, kHead>::kBlocks)) attentio
 
   // What is wanted of the tile here is found again, not kept.
   unsigned block = tile_index(), thread = threadIdx.x;
-  forget(block);
-  forget(thread);
+  block = opaque(block);
+  thread = opaque(thread);
   const AttentionTile& to = call.tiles[block];
   const unsigned first_out = thread / kWarpSize * kTile;
   T* const out = call.out + static_cast<size_t>(to.first_query + first_out) * call.out_stride + head_begin;

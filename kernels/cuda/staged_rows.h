@@ -13,14 +13,6 @@ inline constexpr unsigned kStagedSteps = 2;  ///< of kDepth, between two barrier
 template <class T, unsigned kRows>
 using StagedRows = T[kStagedSteps][kRows * kDepth];
 
-/// Lets nvcc keep the address instead of making it anew, from the kernel's parameters on, for every copy.
-__device__ __forceinline__ const std::byte* kept_address(const void* pointer) {
-#if defined(__CUDACC__)
-  asm volatile("" : "+l"(pointer));
-#endif
-  return static_cast<const std::byte*>(pointer);
-}
-
 /// A thread's part of copying kRows rows to stages, by a block of kThreads. Values beyond the depth are not read: zeros stand for them.
 /// Rows beyond `valid_rows` are left as they are in shared memory, since what is made of them is not stored.
 template <class T, unsigned kRows, unsigned kThreads>
@@ -28,7 +20,7 @@ class RowCopies {
  public:
   /// to: the first stage's. from: the first row's first value, 16-byte aligned, as is each row.
   __device__ __forceinline__ RowCopies(StagedRows<T, kRows>& to, const T* from, unsigned stride, unsigned valid_rows)
-      : from_(kept_address(from + first() * stride + depth())),
+      : from_(reinterpret_cast<const std::byte*>(opaque(from + first() * stride + depth()))),
         to_(shared_address(&to[step()][first() * kDepth + depth() % kDepth])),
         row_bytes_(stride * sizeof(T)),
         rows_(first() < valid_rows ? valid_rows - first() : 0) {}

@@ -8,13 +8,18 @@ namespace pets::kernels::cuda {
 /// One access of 16 bytes, the widest that a lane has, for 16-bit types; two for float, one of 8 bytes for int8.
 inline constexpr unsigned kVectorSize = 8;
 
-/// The same value, of which the compiler does not know that it is: what follows from it is derived where it is needed, and is not kept in
-/// registers from the kernel's start on.
-__device__ __forceinline__ unsigned derived_here(unsigned x) {
+/// The same value, a register's, of which the compiler does not know that it is: what follows from it is derived after the call, not kept
+/// in registers from the kernel's start on, and the value itself is kept, not made anew for every use.
+template <class V>
+__device__ __forceinline__ V opaque(V value) {
 #if defined(__CUDACC__)
-  asm volatile("" : "+r"(x));
+  if constexpr (sizeof(V) == sizeof(uint64_t)) {
+    asm volatile("" : "+l"(value));
+  } else {
+    asm volatile("" : "+r"(value));
+  }
 #endif
-  return x;
+  return value;
 }
 
 /// Neighbouring values in float.

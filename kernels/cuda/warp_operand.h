@@ -8,10 +8,10 @@
 #pragma once
 
 #include "kernels/cuda/vector8.h"
-#include "kernels/cuda/warp_matrix.h"
 
 namespace pets::kernels::cuda {
 
+inline constexpr unsigned kTile = 16;   ///< rows of an operand
 inline constexpr unsigned kDepth = 32;  ///< of an operand
 
 /// Values from row to row of an operand in shared memory: an odd multiple of 64 bytes, so that the two rows that eight lanes of an operand

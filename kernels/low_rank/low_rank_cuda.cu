@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads, Ahead<T>::kBlocks) low_rank_kernel(L
 
   WarpOperand<T> left[kRowTiles][kStepsAhead];
   const auto load_left = [&](unsigned step) {
-    step = derived_here(step);
+    step = opaque(step);
 #pragma unroll
     for (unsigned i = 0; i < kStepsAhead; ++i) {
       const unsigned at = step + i * kWarps * kDepth, depth = at < in ? in - at : 0;
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kThreads, Ahead<T>::kBlocks) low_rank_kernel(L
   WarpOperand<T> factors[kTilesAhead];
   HeldPair<T> values[kTilesAhead][kRowTiles][kPairs];
   const auto load_factors = [&](unsigned first) {
-    first = derived_here(first);
+    first = opaque(first);
 #pragma unroll
     for (unsigned i = 0; i < kTilesAhead; ++i) {
       const unsigned column = first + i * next_column;
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kThreads, Ahead<T>::kBlocks) low_rank_kernel(L
     }
   };
   const auto load_values = [&](unsigned first) {
-    first = derived_here(first);
+    first = opaque(first);
 #pragma unroll
     for (unsigned i = 0; i < kTilesAhead; ++i) {
       const unsigned column = first + i * next_column;
@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(kThreads, Ahead<T>::kBlocks) low_rank_kernel(L
         constexpr unsigned kRight = kStepsAhead < 2 ? 1 : 2;
         WarpOperand<T> right[kRight];
         const auto load_right = [&](unsigned i) {
-          const unsigned at = derived_here(step) + i * kWarps * kDepth;
+          const unsigned at = opaque(step) + i * kWarps * kDepth;
           right[i % kRight].load_ahead(a + static_cast<size_t>(first + n * kTile) * in + at, in, kTile, at < in ? in - at : 0);
         };
 #pragma unroll
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kThreads, Ahead<T>::kBlocks) low_rank_kernel(L
     }
 #pragma unroll
     for (unsigned i = 0; i < kTilesAhead; ++i) {
-      const unsigned column = derived_here(first) + i * next_column;
+      const unsigned column = opaque(first) + i * next_column;
       if (column >= call.out) break;
 #pragma unroll
       for (unsigned m = 0; m < kRowTiles; ++m) {

@@ -66,19 +66,6 @@ constexpr unsigned kStages = kBytes / sizeof(Stage<T, kWide>);
 static_assert(kStages<Half, true> == 3 && kStages<Half, false> == 6 && kStages<float, false> == 3);
 static_assert(sizeof(Results<Half, true>) <= kBytes && sizeof(Results<float, false>) <= kBytes);
 
-/// Lets nvcc keep a value instead of making it anew, from the kernel's parameters and the thread's number on, for every copy.
-template <class V>
-__device__ __forceinline__ V kept(V value) {
-#if defined(__CUDACC__)
-  if constexpr (sizeof(V) == sizeof(uint64_t)) {
-    asm volatile("" : "+l"(value));
-  } else {
-    asm volatile("" : "+r"(value));
-  }
-#endif
-  return value;
-}
-
 /// A thread's part of copying kRows rows to the stages, kSteps of the depth at a time, from the first on, by kCopying threads. Values
 /// beyond the depth are not read: zeros stand for them. Rows beyond `valid_rows` are left as they are in shared memory, since what is made
 /// of them is not stored.
@@ -90,12 +77,12 @@ class RowCopies {
     // Lanes that write together write one step of one row and the other step of its neighbour: different banks.
     const unsigned step = thread / kStepCopies % kSteps, first = thread / (2 * kRowCopies) * 2 + (thread / kRowCopies + step) % 2;
     const unsigned at = thread % kStepCopies * kValues;
-    from_ = reinterpret_cast<const std::byte*>(kept(from + first * depth + step * kDepth + at));
+    from_ = reinterpret_cast<const std::byte*>(opaque(from + first * depth + step * kDepth + at));
     rows_bytes_ = static_cast<uint64_t>(kRowsAtOnce * depth) * sizeof(T);
-    to_ = kept(shared_address(to + step * kRows * kDepth + first * kDepth + at));
+    to_ = opaque(shared_address(to + step * kRows * kDepth + first * kDepth + at));
     left_ = static_cast<int>(depth) - static_cast<int>(step * kDepth + at);
     const unsigned rows = valid_rows < kRows ? valid_rows : kRows;
-    rows_ = kept(first < rows ? rows - first : 0);
+    rows_ = opaque(first < rows ? rows - first : 0);
   }
 
   /// stage: offset in bytes.
@@ -129,8 +116,8 @@ class PlaneCopies {
   __device__ __forceinline__ PlaneCopies(uint32_t* to, const uint32_t* from, unsigned words, unsigned valid_panels, unsigned thread) {
     const unsigned panel = thread / (kSteps * kStepCopies), step = thread / kStepCopies % kSteps, first = thread % kStepCopies * kValues;
     works_ = panel < kPanels && panel < valid_panels;
-    from_ = reinterpret_cast<const std::byte*>(kept(works_ ? from + (panel * words + step) * kTile + first : from));
-    to_ = kept(shared_address(to + (step * kPanels + panel) * kTile + first));
+    from_ = reinterpret_cast<const std::byte*>(opaque(works_ ? from + (panel * words + step) * kTile + first : from));
+    to_ = opaque(shared_address(to + (step * kPanels + panel) * kTile + first));
     left_ = static_cast<int>(words) - static_cast<int>(step);
   }
 

@@ -39,7 +39,7 @@ template <unsigned kPanels>
 class PlaneCopies {
  public:
   __device__ __forceinline__ PlaneCopies(uint32_t* to, const uint32_t* from, unsigned words, unsigned valid_panels)
-      : from_(kept_address(from + (panel() * words + step()) * kTile + first())),
+      : from_(reinterpret_cast<const std::byte*>(opaque(from + (panel() * words + step()) * kTile + first()))),
         to_(shared_address(to + (step() * kPanels + panel()) * kTile + first())),
         words_(words),
         works_(panel() < kPanels && panel() < valid_panels) {}

@@ -15,14 +15,8 @@ struct WarpRow {
 inline constexpr unsigned kRowVectorSize = 4;
 inline constexpr unsigned kWarpRowFeatures = kWarpSize * kRowVectorSize;  ///< of a vector in every lane
 
-/// The lane's first feature. Derived anew at each call: the compiler would keep the places of all vectors in registers throughout.
-__device__ __forceinline__ unsigned first_feature() {
-  unsigned at = threadIdx.x % kWarpSize * kRowVectorSize;
-#if defined(__CUDACC__)
-  asm volatile("" : "+r"(at));
-#endif
-  return at;
-}
+/// The lane's first feature. Opaque: the compiler would keep the places of all vectors in registers throughout.
+__device__ __forceinline__ unsigned first_feature() { return opaque(threadIdx.x % kWarpSize * kRowVectorSize); }
 
 /// Calls body(vector, at) for the vectors of this lane that lie in the row; `at` is a vector's first feature. `width` is a multiple of 4.
 template <unsigned kVectors, class Body>

@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "kernels/cuda/row_tile.h"
 #include "kernels/cuda/warp_operand.h"
 #include "kernels/sparse/sparse_entries_cuda.h"
 
@@ -18,9 +17,10 @@
 namespace pets::kernels::cuda {
 namespace {
 
-constexpr unsigned kMostWarps = 24;   // of a block, and of a multiprocessor: 80 registers a thread
-constexpr unsigned kLeastPanels = 8;  // of a block, where there are so many: each stages the inputs anew
-constexpr unsigned kTileRows = 16;    // at most
+constexpr unsigned kVectorBytes = 16;  // the widest access
+constexpr unsigned kMostWarps = 24;    // of a block, and of a multiprocessor: 80 registers a thread
+constexpr unsigned kLeastPanels = 8;   // of a block, where there are so many: each stages the inputs anew
+constexpr unsigned kTileRows = 16;     // at most
 /// Of one input, what a lane reads.
 template <class T, unsigned kRows>
 struct alignas(kRows * sizeof(T) < kVectorBytes ? kRows * sizeof(T) : kVectorBytes) Rows {
@@ -64,7 +64,7 @@ struct Staging {
 
   /// Rows that the tile does not have, which may be another task's or lie beyond the array, are not read: zeros stand for them.
   __device__ __forceinline__ void load(const T* x, unsigned in, unsigned rows, unsigned first) {
-    const T* const own = x + kept(uint64_t{first_row()} * in + first * kValues);
+    const T* const own = x + opaque(uint64_t{first_row()} * in + first * kValues);
     const T* const other = own + in;
 #pragma unroll
     for (unsigned n = 0; n < kAtOnce; ++n) {
@@ -231,8 +231,8 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize) sparse_kernel(Sparse<T>
   std::byte* const own_shared = reinterpret_cast<std::byte*>(inputs + places(call.in) * kRows) + warp * kWarpBytes<kRows>;
   auto* const panels_of_warp = reinterpret_cast<WarpPanel*>(own_shared + kSumBytes<kRows> + kRoundSlots * sizeof(Round));
   auto* const sums_of_warp = reinterpret_cast<float*>(own_shared);
-  const SharedAddress slots = kept<SharedAddress>(shared_address(own_shared + kSumBytes<kRows>)),
-                      slots_end = kept<SharedAddress>(slots + kRoundSlots * sizeof(Round));
+  const SharedAddress slots = opaque<SharedAddress>(shared_address(own_shared + kSumBytes<kRows>)),
+                      slots_end = opaque<SharedAddress>(slots + kRoundSlots * sizeof(Round));
   Entries entries;
   entries.find(linears, split.panels, call.out, first_panel + warp, warps, end_panel, panels_of_warp);
   AsyncCopies copies;
@@ -273,8 +273,8 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize) sparse_kernel(Sparse<T>
     return reinterpret_cast<Sums<kOwn>*>(sums_of_warp + sum_column(of_column) * kRows + lane % 2 * kOwn);
   };
   constexpr unsigned kInputBytes = sizeof(Rows<T, kOwn>);
-  const SharedAddress own_inputs = kept<SharedAddress>(shared_address(inputs) + lane % 2 * places(in) * kInputBytes);
-  const auto run_bytes = kept(static_cast<unsigned>(lane / 2 * sizeof(GroupPlaces)));
+  const SharedAddress own_inputs = opaque<SharedAddress>(shared_address(inputs) + lane % 2 * places(in) * kInputBytes);
+  const auto run_bytes = opaque(static_cast<unsigned>(lane / 2 * sizeof(GroupPlaces)));
   static_assert(sizeof(GroupValues) == 2 * sizeof(GroupPlaces));
   const auto own_places = [&](SharedAddress slot) { return load_shared<GroupPlaces>(slot + run_bytes); };
   SharedAddress slot = slots;

@@ -14,19 +14,6 @@ namespace pets::kernels::cuda {
 /// other entries, so they come from DRAM: all five rounds of a panel of 768 inputs with 1 % of the entries are asked for at once.
 inline constexpr unsigned kRoundSlots = 6;
 
-/// Lets nvcc keep a value that is needed again and again instead of making it anew.
-template <class V>
-__device__ __forceinline__ V kept(V value) {
-#if defined(__CUDACC__)
-  if constexpr (sizeof(V) == sizeof(uint64_t)) {
-    asm volatile("" : "+l"(value));
-  } else {
-    asm volatile("" : "+r"(value));
-  }
-#endif
-  return value;
-}
-
 /// In words: taken apart only when they are used, so that until then nobody waits for them.
 struct alignas(kSparseGroupEntries * sizeof(uint16_t)) GroupPlaces {
   uint32_t pairs[kSparseGroupEntries / 2];
@@ -110,7 +97,7 @@ class Entries {
       own.continued = panel.continued;
       to[__popc(found & ((1U << lane) - 1))] = own;
     }
-    lane_bytes_ = kept<unsigned>(lane * kCopyBytes);
+    lane_bytes_ = opaque<unsigned>(lane * kCopyBytes);
     panels_ = to;
     end_ = to + __popc(found);
     __syncwarp();

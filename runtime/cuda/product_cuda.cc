@@ -161,14 +161,14 @@ void LtProducts::open(cublasHandle_t cublas, cudaStream_t stream, std::byte* wor
 
 template <class T>
 cublasLtMatmulDesc_t LtProducts::operation() {
-  Operation& kept = operations_[kTypeNumber<T>];
+  LtOperation& kept = operations_[kTypeNumber<T>];
   if (kept != nullptr) return kept.get();
   cublasLtMatmulDesc_t made = nullptr;
   if (cublasLtMatmulDescCreate(&made, std::is_same_v<T, float> ? float_compute_ : CUBLAS_COMPUTE_32F, CUDA_R_32F) !=
       CUBLAS_STATUS_SUCCESS) {
     return nullptr;
   }
-  Operation owner(made);
+  LtOperation owner(made);
   const cublasOperation_t transposed = CUBLAS_OP_T;
   if (cublasLtMatmulDescSetAttribute(made, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed) != CUBLAS_STATUS_SUCCESS) {
     return nullptr;
@@ -180,7 +180,7 @@ cublasLtMatmulDesc_t LtProducts::operation() {
 /// cuBLASLt sees row-major matrices as their transposes in column-major order: y^T [out x rows] = w [out x in] x^T [in x rows].
 template <class T>
 bool LtProducts::describe(const Product<T>& call, Plan& plan) {
-  const auto layout = [](Layout& made, uint32_t rows, uint32_t columns, uint32_t stride) {
+  const auto layout = [](LtLayout& made, uint32_t rows, uint32_t columns, uint32_t stride) {
     cublasLtMatrixLayout_t created = nullptr;
     const bool done = cublasLtMatrixLayoutCreate(&created, kDataType<T>, rows, columns, stride) == CUBLAS_STATUS_SUCCESS;
     if (done) made.reset(created);
@@ -195,7 +195,7 @@ template <class T>
 int LtProducts::offered(const Plan& plan, const ProductShape& shape, int most, Algorithms& algorithms) const {
   cublasLtMatmulPreference_t made = nullptr;
   if (cublasLtMatmulPreferenceCreate(&made) != CUBLAS_STATUS_SUCCESS) return 0;
-  const Preference preference(made);
+  const LtPreference preference(made);
   const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
     return cublasLtMatmulPreferenceSetAttribute(made, attribute, &value, sizeof value) == CUBLAS_STATUS_SUCCESS;
   };

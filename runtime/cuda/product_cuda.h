@@ -16,6 +16,18 @@
 
 namespace pets::cuda {
 
+/// What cuBLASLt holds, destroyed with it.
+template <class T, cublasStatus_t (*kDestroy)(T)>
+struct LtDelete {
+  using pointer = T;
+  void operator()(T object) const { (void)kDestroy(object); }
+};
+template <class T, cublasStatus_t (*kDestroy)(T)>
+using LtObject = std::unique_ptr<T, LtDelete<T, kDestroy>>;
+using LtLayout = LtObject<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
+using LtOperation = LtObject<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
+using LtPreference = LtObject<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+
 /// The products of one queue. Descriptors and algorithms are made at a shape's first product and kept. One thread uses it.
 class LtProducts {
  public:
@@ -30,20 +42,9 @@ class LtProducts {
   Status tune(const Product<T>& call, std::span<const T* const> weights) noexcept;
 
  private:
-  template <class T, cublasStatus_t (*kDestroy)(T)>
-  struct Destroy {
-    using pointer = T;
-    void operator()(T object) const { (void)kDestroy(object); }
-  };
-  template <class T, cublasStatus_t (*kDestroy)(T)>
-  using Owned = std::unique_ptr<T, Destroy<T, kDestroy>>;
-  using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
-  using Operation = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
-  using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
-
   struct Plan {
     cublasLtMatmulDesc_t operation = nullptr;  ///< of `operations_`
-    Layout w, x, y;
+    LtLayout w, x, y;
     cublasLtMatmulAlgo_t algorithm = {};
     bool served = false;  ///< false: cuBLASLt has no algorithm
     bool tuned = false;
@@ -69,7 +70,7 @@ class LtProducts {
   cudaStream_t stream_ = nullptr;
   std::byte* workspace_ = nullptr;
   cublasComputeType_t float_compute_ = CUBLAS_COMPUTE_32F;
-  std::array<Operation, 3> operations_;  // by type; only a plan that is in use points to one
+  std::array<LtOperation, 3> operations_;  // by type; only a plan that is in use points to one
   ProductPlans<Plan> plans_;
 };
 

@@ -8,24 +8,15 @@
 #include "benchmarks/kernels/cuda/sections.h"
 
 #include "kernels/activation/bias_activation_cuda.h"
+#include "runtime/cuda/product_cuda.h"
 
 namespace pets::benchmarks::gpu {
 namespace {
 
 using kernels::cuda::TaskLinear;
 
-/// What cuBLASLt holds, destroyed with it.
-template <class T, cublasStatus_t (*kDestroy)(T)>
-struct LtDelete {
-  using pointer = T;
-  void operator()(T object) const { (void)kDestroy(object); }
-};
-template <class T, cublasStatus_t (*kDestroy)(T)>
-using LtObject = std::unique_ptr<T, LtDelete<T, kDestroy>>;
-using LtHandle = LtObject<cublasLtHandle_t, cublasLtDestroy>;
-using LtLayout = LtObject<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
-using LtOperation = LtObject<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
-using LtPreference = LtObject<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+using pets::cuda::LtLayout, pets::cuda::LtOperation, pets::cuda::LtPreference;
+using LtHandle = pets::cuda::LtObject<cublasLtHandle_t, cublasLtDestroy>;
 
 struct SharedProduct {
   const char* site;

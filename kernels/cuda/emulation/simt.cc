@@ -261,12 +261,6 @@ void expect_shared_memory_allowed(const void* kernel, size_t bytes) {
     throw std::logic_error("a launch with more shared memory than its kernel was allowed");
 }
 
-void expect_aligned(const void* tile, size_t row_bytes) {
-  constexpr uintptr_t kTile = 32, kRow = 16;
-  if (reinterpret_cast<uintptr_t>(tile) % kTile != 0 || row_bytes % kRow != 0)
-    throw std::logic_error("a tile that is not aligned for tensor cores");
-}
-
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
   Block runner(grid, block, shared_bytes, body);
   for (unsigned z = 0; z < grid.z; ++z) {

@@ -76,9 +76,6 @@ T shuffle(unsigned mask, T value, unsigned source) {
 void allow_shared_memory(const void* kernel, size_t bytes);
 void expect_shared_memory_allowed(const void* kernel, size_t bytes);
 
-/// Tensor cores' rule: a tile begins at a multiple of 32 bytes, its rows lie a multiple of 16 bytes apart.
-void expect_aligned(const void* tile, size_t row_bytes);
-
 inline unsigned lane() { return place().thread.x % 32; }
 
 }  // namespace pets::kernels::cuda::emulation

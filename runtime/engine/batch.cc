@@ -22,6 +22,9 @@ void PackedBatch::lay_out(memory::Arena& arena, uint32_t tokens, uint32_t querie
   sequences_ = arena.array<Sequence>(queries);
   sorted_ = arena.array<Sequence>(queries);
   keys_ = arena.array<uint64_t>(queries);
+  run_begin_ = arena.array<uint32_t>(queries + 1);
+  runs_.lay_out(arena, queries);
+  run_sequences_.lay_out(arena, queries);
   owners_ = arena.array<uint32_t>(queries);
   // Every strip begins at least one segment, and every sequence can begin one more inside a strip.
   row_segments_ = arena.array<RowSegment>(strips + queries);
@@ -66,14 +69,45 @@ void PackedBatch::group() {
     keys_[i] = batch_order(*sequences_[i].task) | i;
   }
   std::sort(keys_, keys_ + sequence_count_);
-  for (uint32_t i = 0; i < sequence_count_; ++i) {
-    sorted_[i] = sequences_[static_cast<uint32_t>(keys_[i])];
-    sorted_[i].owner = i;
-  }
+  order_by_strips();
   std::swap(sequences_, sorted_);
   if (groups_) choose_owners();
   assign_rows();
   build_tables();
+}
+
+uint32_t PackedBatch::first_layer_rows(uint32_t input) const {
+  const Sequence& sequence = sequences_[input];
+  return sequence.leader != input && sequence.task->weights.first_changed_layer != 0 ? 0 : sequence.rows;
+}
+
+void PackedBatch::order_by_strips() {
+  uint32_t packed = 0, rows = 0;
+  for (uint32_t run = 0, key = 0; key < sequence_count_;) {
+    const bool masked = keys_[key] >> 63 != 0;
+    for (; key < sequence_count_ && (keys_[key] >> 63 != 0) == masked; ++run) {
+      run_begin_[run] = key;
+      uint32_t run_rows = 0;
+      for (const uint64_t order = keys_[key] >> 32; key < sequence_count_ && keys_[key] >> 32 == order; ++key) {
+        run_rows += first_layer_rows(static_cast<uint32_t>(keys_[key]));
+      }
+      run_begin_[run + 1] = key;
+      runs_.add(run, run_rows);
+    }
+    while (!runs_.empty()) {
+      const uint32_t taken = runs_.take(rows);
+      for (uint32_t i = run_begin_[taken]; i < run_begin_[taken + 1]; ++i) {
+        run_sequences_.add(i, first_layer_rows(static_cast<uint32_t>(keys_[i])));
+      }
+      while (!run_sequences_.empty()) {
+        const auto input = static_cast<uint32_t>(keys_[run_sequences_.take(rows)]);
+        rows += first_layer_rows(input);
+        sorted_[packed] = sequences_[input];
+        sorted_[packed].owner = packed;
+        ++packed;
+      }
+    }
+  }
 }
 
 void PackedBatch::choose_owners() {

@@ -11,12 +11,13 @@
 
 #include "kernels/attention/attention.h"
 #include "kernels/strip.h"
+#include "runtime/engine/strip_order.h"
 #include "runtime/engine/task_set.h"
 #include "runtime/memory/arena.h"
 
 namespace pets::engine {
 
-/// One query's tokens. Sequences are ordered by task, those with masks last.
+/// One query's tokens. Sequences of a task lie together, tasks with masks last, otherwise as strips are filled best (strip_order.h).
 struct Sequence {
   static constexpr uint32_t kItself = UINT32_MAX;
 
@@ -74,8 +75,9 @@ class PackedBatch {
   void append(Sequence sequence);
   /// The first place of the token buffer that no sequence uses.
   uint32_t token_end() const { return token_end_; }
-  /// Sorts sequences by task, then by input order, assigns rows as layer 0 has them and builds the strip tables. Tasks with masks come
-  /// last: strips whose rows all are masked need no dense chains, so at most one is computed both ways.
+  /// Brings the sequences of a task together, assigns rows as layer 0 has them and builds the strip tables. Tasks with masks come last:
+  /// strips whose rows all are masked need no dense chains, so at most one is computed both ways. Otherwise tasks, and the sequences of
+  /// each, are ordered so that many end where a strip ends.
   void group();
   /// Whether some sequence forks where `layer` begins: its task changes this layer and it shares rows.
   bool forks_at(uint32_t layer) const { return layer == next_fork_; }
@@ -102,6 +104,10 @@ class PackedBatch {
   const uint32_t* row_sequences() const { return row_sequences_; }
 
  private:
+  /// Fills sorted_, from keys_ that are sorted; runs of equal keys stay together.
+  void order_by_strips();
+  /// Rows that the sequence adds to layer 0; counted for some of a group that shares rows by another member, but for one of each at least.
+  uint32_t first_layer_rows(uint32_t input) const;
   /// Rows that `sequence` adds to the last layer.
   uint32_t added_rows(const Sequence& sequence) const;
   /// Who shares whose rows in layer 0.
@@ -117,6 +123,8 @@ class PackedBatch {
   Sequence* sequences_ = nullptr;  // input order until group()
   Sequence* sorted_ = nullptr;
   uint64_t* keys_ = nullptr;
+  uint32_t* run_begin_ = nullptr;  // [runs + 1] into keys_
+  StripOrder runs_, run_sequences_;
   uint32_t* owners_ = nullptr;  // of groups, by leader
   uint32_t sequence_count_ = 0, rows_ = 0, token_end_ = 0;
   uint32_t answer_tokens_ = 0;  // of sequences whose heads answer for tokens

@@ -74,7 +74,25 @@ TEST(PackedBatch, TasksAreTogetherAndThoseWithMasksLast) {
   packed.batch.group();
   std::vector<uint32_t> order;
   for (const Sequence& sequence : packed.batch.sequences()) order.push_back(static_cast<uint32_t>(sequence.task - packed.tasks.data()));
-  EXPECT_EQ(order, (std::vector<uint32_t>{0, 0, 3, 5, 1, 2, 2}));
+  // No two of 10, 12 and 14 rows end a strip, nor 4 or 12 after them: the sequence of the first task that comes to an edge is the next.
+  EXPECT_EQ(order, (std::vector<uint32_t>{3, 5, 0, 0, 2, 2, 1}));
+  packed.check_tables();
+}
+
+TEST(PackedBatch, TasksAndTheirSequencesEndWithStripsWhereTheyCan) {
+  Packed packed;
+  packed.append(0, 20);
+  packed.append(3, 9);
+  packed.append(4, 10);
+  packed.append(0, 12);
+  packed.append(4, 13);
+  packed.append(4, 6);
+  packed.append(0, 3);
+  packed.batch.group();
+  std::vector<uint32_t> order;
+  for (const Sequence& sequence : packed.batch.sequences()) order.push_back(sequence.query);
+  // Tasks of 35, 9 and 29 rows: 35 + 29 fill four strips. In them 20 + 12, then 3 + 13 and 10 + 6, and the 9 rows of task 3 last.
+  EXPECT_EQ(order, (std::vector<uint32_t>{0, 3, 6, 4, 5, 2, 1}));
   packed.check_tables();
 }
 

@@ -264,17 +264,16 @@ TEST(StreamSchedule, GivesTheLongestTasksTheEmptiestStreams) {
   for (uint16_t i = 0; i < 4; ++i) {
     for (uint32_t part = 0; part < 2; ++part) {  // two sequences a task
       engine::Sequence sequence;
-      sequence.query = static_cast<uint32_t>(slots.size());
+      sequence.query = static_cast<uint32_t>(batch.sequences().size());
       sequence.task = &tasks[i];
       sequence.rows = sequence.tokens = part == 0 ? 1 : rows[i] - 1;
       sequence.token_begin = tokens;
       tokens += sequence.rows;
       batch.append(sequence);
-      slots.push_back(static_cast<uint16_t>(5 - i));
     }
   }
   batch.group();
-  for (size_t s = 0; s < slots.size(); ++s) ASSERT_EQ(batch.sequences()[s].task, &tasks[s / 2]) << "in order of their ids";
+  for (const engine::Sequence& sequence : batch.sequences()) slots.push_back(static_cast<uint16_t>(5 - (sequence.task - tasks.data())));
   cuda::StreamSchedule schedule(2, 6, 8);
   const cuda::BatchTables tables;
   schedule.plan(batch, slots.data(), tables);

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <map>
 #include <random>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -70,6 +72,15 @@ std::vector<Task> tasks_changed_from(const std::vector<uint32_t>& layers) {
     tasks[i].weights.head.pooling = schema::Pooling::kCls;
   }
   return tasks;
+}
+
+bool same_tasks_are_together(std::span<const Sequence> sequences) {
+  std::set<uint64_t> seen;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const uint64_t order = batch_order(*sequences[i].task);
+    if ((i == 0 || order != batch_order(*sequences[i - 1].task)) && !seen.insert(order).second) return false;
+  }
+  return true;
 }
 
 TEST(FanOutRows, HeadsAloneShareAllRows) {
@@ -156,7 +167,8 @@ TEST(FanOutRows, EverySequenceHasItsTokensInEveryLayer) {
     std::vector<uint32_t> memory;  // each row holds the token that it is of
     const auto check = [&](auto&& row_count) {
       EXPECT_TRUE(std::is_sorted(batch.sequences().begin(), batch.sequences().end(),
-                                 [](const Sequence& a, const Sequence& b) { return batch_order(*a.task) < batch_order(*b.task); }));
+                                 [](const Sequence& a, const Sequence& b) { return a.task->weights.masked < b.task->weights.masked; }));
+      EXPECT_TRUE(same_tasks_are_together(batch.sequences()));
       uint32_t owned = 0;
       for (uint32_t i = 0; i < batch.sequences().size(); ++i) {
         const Sequence& sequence = batch.sequences()[i];

@@ -9,7 +9,8 @@ namespace {
 struct Strips {
   const KernelTable& table;
   size_t hidden;
-  uint32_t count;
+  uint32_t rows;
+  uint32_t count = (rows + kStripRows - 1) / kStripRows;
 
   /// y = x W + b; a null bias is zero. `then`: the weights that are read next, or null.
   void linear(const float* panels, const float* bias, size_t in, size_t out, const float* x, float* y, const float* then) const {
@@ -27,6 +28,7 @@ struct Strips {
       a.k = in;
       a.bias = starts;
       a.strips = count;
+      a.rows = rows - (count - 1) * kStripRows;
       a.prefetch = p + 1 < panel_count(out) ? panels + panel_offset(in, p + 1) : then;
       table.linear_panel(a);
     }
@@ -43,9 +45,10 @@ struct Strips {
 
 }  // namespace
 
-void apply_bottleneck(const KernelTable& table, const Bottleneck& b, const NormParameters& norm, size_t hidden, uint32_t strips,
+void apply_bottleneck(const KernelTable& table, const Bottleneck& b, const NormParameters& norm, size_t hidden, uint32_t rows,
                       const float* h, const float* r, float* scratch, float* y) {
-  const Strips all{table, hidden, strips};
+  const Strips all{table, hidden, rows};
+  const size_t strips = all.count;
   const size_t floats = strips * hidden * kStripRows;
   float* const input = scratch;               // u, then d where that is h + r
   float* const normalized = input + floats;   // LN(u)

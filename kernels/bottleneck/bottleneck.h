@@ -44,10 +44,10 @@ inline constexpr uint32_t kBottleneckStrips = 4;
 /// Floats of scratch that a call needs.
 constexpr size_t bottleneck_scratch_floats(size_t hidden, size_t inner) { return kBottleneckStrips * (3 * hidden + inner) * kStripRows; }
 
-/// Computes y for `strips` <= kBottleneckStrips strips whose rows all are the task's, or nobody's. `norm` is the site's LayerNorm N as
-/// the task has it. h, r, y: [strips][hidden][16], aligned; y may be h or r. Built from the table's primitives, so it is the same on every
-/// ISA.
-void apply_bottleneck(const KernelTable& table, const Bottleneck& bottleneck, const NormParameters& norm, size_t hidden, uint32_t strips,
+/// Computes y for the first `rows` rows, of kBottleneckStrips strips at most; those behind them are nobody's, and y's become anything.
+/// `norm` is the site's LayerNorm N as the task has it. h, r, y: [strips][hidden][16], aligned; y may be h or r. Built from the table's
+/// primitives, so it is the same on every ISA.
+void apply_bottleneck(const KernelTable& table, const Bottleneck& bottleneck, const NormParameters& norm, size_t hidden, uint32_t rows,
                       const float* h, const float* r, float* scratch, float* y);
 
 }  // namespace pets::kernels

@@ -3,7 +3,7 @@
 
 #include "kernels/gemm/dot_masked-inl.h"
 #include "kernels/gemm/dot_tile-inl.h"
-#include "kernels/gemm/few_rows-inl.h"
+#include "kernels/gemm/few_rows_dot-inl.h"
 
 PETS_SIMD_BEGIN;
 namespace pets::kernels::PETS_SIMD_NAMESPACE {
@@ -28,51 +28,15 @@ struct BroadcastWords {
   }
 };
 
-/// dot_panel where few rows of one strip are wanted; false: it has not been done. The operands change places: a register has the words of
-/// 16 columns, each row's word is broadcast.
 template <class Unit>
-bool few_rows_dot(const DotPanel& a) {
-  if (a.strips != 1 || a.rows > kFewRows || a.width != kPanelColumns || a.bias[0] == nullptr || a.planes != nullptr) return false;
-  constexpr bool kIntegers = Unit::kType == WeightType::kInt8;
-  constexpr size_t kGroup = input_group(Unit::kType);
-  typename Unit::Sums sums[kFewRowsSums];
-  const Rows16 bias = load_unaligned(a.bias[0]);
-  PETS_UNROLL for (uint32_t r = 0; r < kFewRowsSums; ++r) {
-    if constexpr (kIntegers) {
-      sums[r] = bits_of(0);
-    } else {
-      sums[r] = bias;
-    }
-  }
-  Bits16 column_sums = bits_of(0);
-  const auto* x = static_cast<const int32_t*>(a.x);
-  const auto* w = static_cast<const uint32_t*>(a.panel);
-  const auto* next = static_cast<const char*>(a.prefetch != nullptr ? a.prefetch : a.panel);
-  for (size_t left = (a.k + kGroup - 1) / kGroup; left != 0; --left) {
-    prefetch_l1(w + kAhead * kPanelColumns);
-    prefetch_l2(next);
-    const Bits16 weights = load_bits_unaligned(w);
-    if constexpr (Unit::kUnsigned) column_sums = Unit::column_sums(column_sums, weights);
-    PETS_UNROLL for (uint32_t r = 0; r < kFewRowsSums; ++r) {
-      typename Unit::Inputs inputs;
-      inputs.value = BroadcastWords(x).column(static_cast<int>(r));
-      sums[r] = Unit::dot(sums[r], inputs, weights.v[0].raw);
-    }
-    x += kStripRows;
-    w += kPanelColumns;
-    next += kPanelColumns * sizeof(int32_t);
-  }
-  Rows16 rows[kFewRowsSums];
-  PETS_UNROLL for (uint32_t r = 0; r < kFewRowsSums; ++r) {
-    if constexpr (kIntegers) {
-      if constexpr (Unit::kUnsigned) sums[r] = add(sums[r], sub(bits_of(0), shift_left<7>(column_sums)));
-      rows[r] = mul_add(to_floats(sums[r]), mul(load_unaligned(a.w_scale), broadcast(a.x_scale[r])), bias);
-    } else {
-      rows[r] = sums[r];
-    }
-  }
-  store_transposed(rows, a.y);
-  return true;
+void avx512_dot_panel(const DotPanel& a) {
+  if (a.planes != nullptr) return woven_dot_panels<Unit>(a);
+  if (!takes_few_rows(a)) return dot_panel_with<Unit>(a);
+  few_rows_dot<Unit>(a);
+  if (a.strips == 1) return;
+  DotPanel others = a;
+  --others.strips;
+  dot_panel_with<Unit>(others);
 }
 
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

@@ -31,6 +31,11 @@ struct Bfloat16Unit {
     sums.v[0].raw = _mm512_dpbf16_ps(sums.v[0].raw, reinterpret_cast<__m512bh>(inputs.value), reinterpret_cast<__m512bh>(weight));
     return sums;
   }
+  static PETS_INLINE Rows16 dot_columns(Rows16 sums, int32_t input, const Bits16& weights) {
+    sums.v[0].raw =
+        _mm512_dpbf16_ps(sums.v[0].raw, reinterpret_cast<__m512bh>(_mm512_set1_epi32(input)), reinterpret_cast<__m512bh>(weights.v[0].raw));
+    return sums;
+  }
 };
 
 void convert_strip(WeightType type, const float* x, size_t k, void* out, float* scale) {
@@ -42,8 +47,7 @@ void convert_strip(WeightType type, const float* x, size_t k, void* out, float* 
 }
 void dot_panel(const DotPanel& a) {
   if (a.type == WeightType::kInt8) return avx512_vnni::kDots.dot_panel(a);
-  if (few_rows_dot<Bfloat16Unit>(a)) return;
-  a.planes ? woven_dot_panels<Bfloat16Unit>(a) : dot_panel_with<Bfloat16Unit>(a);
+  avx512_dot_panel<Bfloat16Unit>(a);
 }
 
 }  // namespace

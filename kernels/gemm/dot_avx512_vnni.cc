@@ -29,6 +29,10 @@ struct Int8Unit {
     sums.v[0].raw = _mm512_dpbusd_epi32(sums.v[0].raw, inputs.value, weight);
     return sums;
   }
+  static PETS_INLINE Bits16 dot_columns(Bits16 sums, int32_t input, const Bits16& weights) {
+    sums.v[0].raw = _mm512_dpbusd_epi32(sums.v[0].raw, _mm512_set1_epi32(input), weights.v[0].raw);
+    return sums;
+  }
   static PETS_INLINE Bits16 column_sums(Bits16 sums, const Bits16& words) {
     sums.v[0].raw = _mm512_dpbusd_epi32(sums.v[0].raw, _mm512_set1_epi8(1), words.v[0].raw);
     return sums;
@@ -36,10 +40,7 @@ struct Int8Unit {
 };
 
 void convert_strip(WeightType, const float* x, size_t k, void* out, float* scale) { convert_strip_with<Int8Unit>(x, k, out, scale); }
-void dot_panel(const DotPanel& a) {
-  if (few_rows_dot<Int8Unit>(a)) return;
-  a.planes ? woven_dot_panels<Int8Unit>(a) : dot_panel_with<Int8Unit>(a);
-}
+void dot_panel(const DotPanel& a) { avx512_dot_panel<Int8Unit>(a); }
 
 }  // namespace
 

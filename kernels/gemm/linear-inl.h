@@ -47,25 +47,28 @@ PETS_INLINE void staged_strips(Tile t, uint32_t width, size_t k, uint32_t rows, 
   } while (done < k);
 }
 
-/// The same where few rows are wanted.
+/// Where few rows of the last strip are wanted.
 PETS_INLINE bool takes_few_rows(const LinearPanel& a) {
-  return a.strips == 1 && a.rows <= kFewRows && a.width == kPanelColumns && a.bias != nullptr && a.bias[0] != nullptr &&
+  return a.rows <= kFewRows && a.width == kPanelColumns && a.strips != 0 && a.bias != nullptr && a.bias[a.strips - 1] != nullptr &&
          a.type != WeightType::kBFloat16;
 }
+/// That strip.
 template <WeightType kType>
 void few_rows_linear(const LinearPanel& a) {
   constexpr size_t kBytes = kType == WeightType::kFloat32 ? sizeof(float) : sizeof(uint16_t);
   const auto weights = [&a](size_t k) PETS_LAMBDA { return load_weights<kType>(a.panel, k * kPanelColumns); };
-  few_rows_panel(a.x, a.k, a.bias[0], static_cast<const char*>(a.prefetch), kPanelColumns * kBytes, weights, a.y);
+  const size_t last = a.strips - 1;
+  const char* const next = static_cast<const char*>(last == 0 ? a.prefetch : nullptr);
+  few_rows_panel(a.x + last * a.x_stride, a.k, a.bias[last], next, kPanelColumns * kBytes, weights, a.y + last * a.y_stride);
 }
 
-/// Of all strips, or those that are wanted of a single one.
-PETS_INLINE uint32_t rows_of_call(const LinearPanel& a) { return a.strips == 1 ? a.rows : a.strips * kStripRows; }
-
 inline void linear_panel(const LinearPanel& a) {
+  uint32_t rows = a.strips == 0 ? 0 : (a.strips - 1) * kStripRows + a.rows;
   if constexpr (kFewRows != 0) {
     if (takes_few_rows(a)) {
-      return a.type == WeightType::kFloat32 ? few_rows_linear<WeightType::kFloat32>(a) : few_rows_linear<WeightType::kFloat16>(a);
+      a.type == WeightType::kFloat32 ? few_rows_linear<WeightType::kFloat32>(a) : few_rows_linear<WeightType::kFloat16>(a);
+      rows = (a.strips - 1) * kStripRows;
+      if (rows == 0) return;
     }
   }
   Tile t;
@@ -80,14 +83,14 @@ inline void linear_panel(const LinearPanel& a) {
     t.w = static_cast<const float*>(a.panel);
     t.w_stride = a.width;
     t.k = a.k;
-    tile_panel(t, a.width, rows_of_call(a));
+    tile_panel(t, a.width, rows);
     return;
   }
   if (a.type == WeightType::kBFloat16) {
     // Pairs of inputs: the even one is the low half of each 32-bit word.
     const uint32_t* pairs = static_cast<const uint32_t*>(a.panel);
-    staged_strips(t, a.width, a.k, rows_of_call(a), [&](size_t first, size_t rows, float* stage) {
-      for (size_t pair = first / 2; pair < (first + rows + 1) / 2; ++pair, stage += 2 * kPanelColumns) {
+    staged_strips(t, a.width, a.k, rows, [&](size_t first, size_t count, float* stage) {
+      for (size_t pair = first / 2; pair < (first + count + 1) / 2; ++pair, stage += 2 * kPanelColumns) {
         prefetch_l1(pairs + (pair + kAhead) * a.width);
         const Bits16 words = load_bits_unaligned(pairs + pair * a.width);
         store(floats(shift_left<16>(words)), stage);
@@ -97,8 +100,8 @@ inline void linear_panel(const LinearPanel& a) {
     return;
   }
   const uint16_t* half = static_cast<const uint16_t*>(a.panel);
-  staged_strips(t, a.width, a.k, rows_of_call(a), [&](size_t first, size_t rows, float* stage) {
-    for (size_t k = first; k < first + rows; ++k, stage += kPanelColumns) {
+  staged_strips(t, a.width, a.k, rows, [&](size_t first, size_t count, float* stage) {
+    for (size_t k = first; k < first + count; ++k, stage += kPanelColumns) {
       store(load_weights<WeightType::kFloat16>(half, k * a.width), stage);
     }
   });

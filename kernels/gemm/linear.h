@@ -27,7 +27,7 @@ struct LinearPanel {
   size_t k = 0;                        ///< may be 0: y = init
   const float* const* bias = nullptr;  ///< [strips], entries may be null
   uint32_t strips = 1;
-  uint32_t rows = kStripRows;      ///< of a single strip, the first ones: no more are wanted, the others of y become anything finite
+  uint32_t rows = kStripRows;      ///< of the last strip, the first ones: no more are wanted, the others of y become anything finite
   const void* prefetch = nullptr;  ///< the next panel, or null
 };
 using LinearPanelFn = void (*)(const LinearPanel&);

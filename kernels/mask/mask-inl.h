@@ -201,9 +201,26 @@ PETS_INLINE void woven_columns(Tile t, uint32_t width, Side& side) {
   if (width > 0) tile_columns<kStrips>(t, width);
 }
 
+/// The last strip where few of its rows are wanted (gemm/few_rows-inl.h): the stage is read as it lies. Chains wait in `sums`.
+template <class Side>
+PETS_INLINE void woven_few_rows(const Tile& t, bool last, float (&kept)[kFewRowsSums][kStripRows], Side& side) {
+  Rows16 sums[kFewRowsSums];
+  if (t.bias) {
+    const Rows16 start = load_unaligned(t.bias[0]);
+    PETS_UNROLL for (uint32_t r = 0; r < kFewRowsSums; ++r) sums[r] = start;
+  } else {
+    PETS_UNROLL for (uint32_t r = 0; r < kFewRowsSums; ++r) sums[r] = load(kept[r]);
+  }
+  const auto weights = [&t](size_t k) PETS_LAMBDA { return load(t.w + k * kPanelColumns); };
+  few_rows_steps(t.x, t.k, weights, side, sums);
+  if (last) return store_transposed(sums, t.y);
+  PETS_UNROLL for (uint32_t r = 0; r < kFewRowsSums; ++r) store(sums[r], kept[r]);
+}
+
 template <WeightType kType>
 void woven_panels_of(const MaskedPanel& a) {
   alignas(64) float stage[2][kWovenRows * kPanelColumns];
+  alignas(64) float few_sums[kFewRowsSums][kStripRows];
   const auto next_of = [&a](const MaskedBlock& block) {
     const bool same = block.first + block.rows < a.k;
     MaskedBlock next{block.panel + !same, same ? block.first + block.rows : 0, 0};
@@ -212,11 +229,14 @@ void woven_panels_of(const MaskedPanel& a) {
   };
   MaskedBlock block{0, 0, a.k < kWovenRows ? a.k : kWovenRows};
   stage_block<kType>(a, block, stage[0]).finish();
-  const uint32_t strips = (a.rows + kStripRows - 1) / kStripRows;
+  const uint32_t last_rows = a.rows % kStripRows;
   for (uint32_t turn = 0; block.panel < a.panels; ++turn) {
     const MaskedBlock next = next_of(block);
     const uint32_t width = block.panel + 1 == a.panels ? a.width : kPanelColumns;
-    EveryFewSteps<StageMasked<kType>> side{stage_block<kType>(a, next, stage[(turn + 1) % 2]), tiles_of_panel(strips), 1};
+    const bool few = last_rows != 0 && last_rows <= kFewRows && width == kPanelColumns && a.bias != nullptr;
+    const uint32_t strips = few ? a.rows / kStripRows : (a.rows + kStripRows - 1) / kStripRows;
+    const uint32_t tiles = (strips == 0 ? 0 : tiles_of_panel(strips)) + (few ? 1 : 0);
+    EveryFewSteps<StageMasked<kType>> side{stage_block<kType>(a, next, stage[(turn + 1) % 2]), tiles, 1};
     const float* const bias = a.bias ? a.bias + block.panel * kPanelColumns : nullptr;
     const float* const starts[3] = {bias, bias, bias};
     Tile t;
@@ -238,6 +258,7 @@ void woven_panels_of(const MaskedPanel& a) {
       t.y += count * a.y_stride;
       done += count;
     }
+    if (few) woven_few_rows(t, block.first + block.rows == a.k, few_sums, side);
     side.work.finish();
     block = next;
   }

@@ -211,7 +211,7 @@ void Encoder::bottleneck(const kernels::Bottleneck& adapter, const NormWeights& 
       h = own_dense;
       r = own_residual;
     }
-    kernels::apply_bottleneck(kernels_, adapter, parameters, base_.hidden, part.own_strips(), h, r, scratch.bottleneck, r);
+    kernels::apply_bottleneck(kernels_, adapter, parameters, base_.hidden, part.rows, h, r, scratch.bottleneck, r);
     if (!whole_strips) scatter_rows(kernels_, part, base_.hidden, own_residual, strip_floats, residual, strip_floats);
   }
 }

@@ -108,6 +108,7 @@ void SharedLinear::masked(const PanelCall& call, const RowInputs& inputs, const 
     dot.y_stride = y_stride;
     dot.bias = starts;
     dot.strips = strip_count(inputs.rows);
+    dot.rows = inputs.rows - (dot.strips - 1) * kStripRows;
     dot.planes = own;
     return kernels_.dots.dot_panel(dot);
   }

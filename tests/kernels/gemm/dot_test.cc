@@ -57,23 +57,29 @@ std::vector<DotVariant> dot_variants() {
 INSTANTIATE_TEST_SUITE_P(Variants, DotTest, ::testing::ValuesIn(dot_variants()), [](const auto& variant) { return variant.param.name; });
 
 /// The wanted rows have the bits that they have beside 15 others.
-TEST_P(DotTest, FewRowsOfAStripHaveTheirBits) {
+TEST_P(DotTest, FewRowsOfTheLastStripHaveTheirBits) {
   uint64_t seed = 0;
   for (WeightType type : types()) {
-    for (const size_t k : {size_t{0}, size_t{3}, size_t{33}, size_t{384}}) {
-      for (const uint32_t width : {kPanelColumns, 5U}) {
-        Random random(++seed);
-        DotCase c(random, type, k, width, 1);
-        const Floats whole = c.run(kernels());
-        for (c.rows = 1; c.rows <= kStripRows; ++c.rows) {
-          const Floats few = c.run(kernels());
-          for (size_t i = 0; i < width * kStripRows; ++i) {
-            if (i % kStripRows < c.rows) {
-              EXPECT_EQ(std::bit_cast<uint32_t>(few[i]), std::bit_cast<uint32_t>(whole[i]))
-                  << "k " << k << " rows " << c.rows << " at " << i;
-            } else {
-              EXPECT_TRUE(std::isfinite(few[i]));
+    for (const size_t k : {size_t{0}, size_t{3}, size_t{33}, size_t{384}, size_t{1100}}) {
+      for (const bool masked : {false, true}) {
+        for (const uint32_t width : {kPanelColumns, 5U, 2 * kPanelColumns + 3}) {
+          const uint32_t strips = 1 + static_cast<uint32_t>(seed % 5);
+          if (width > kPanelColumns * (masked ? masked_panels() : kernels().dots.panels)) continue;
+          Random random(++seed);
+          DotCase c(random, type, k, width, strips);
+          const Floats whole = c.run(kernels(), masked);
+          for (c.rows = 1; c.rows <= kStripRows; ++c.rows) {
+            const Floats few = c.run(kernels(), masked);
+            for (size_t i = 0; i < whole.size(); ++i) {
+              const bool last = i >= (strips - 1) * c.y_stride;
+              if (!last || i % kStripRows < c.rows) {
+                EXPECT_EQ(std::bit_cast<uint32_t>(few[i]), std::bit_cast<uint32_t>(whole[i]))
+                    << "seed " << seed << " k " << k << " masked " << masked << " strips " << strips << " rows " << c.rows << " at " << i;
+              } else {
+                EXPECT_TRUE(std::isfinite(few[i]) || std::isnan(whole[i]));
+              }
             }
+            if (HasFailure()) return;
           }
         }
       }

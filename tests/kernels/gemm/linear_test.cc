@@ -77,13 +77,15 @@ class LinearTest : public KernelTest {
 PETS_FOR_EVERY_ISA(LinearTest);
 
 /// The wanted rows have the bits that they have beside 15 others.
-TEST_P(LinearTest, FewRowsOfAStripHaveTheirBits) {
+TEST_P(LinearTest, FewRowsOfTheLastStripHaveTheirBits) {
   uint64_t seed = 0;
   for (WeightType type : {WeightType::kFloat32, WeightType::kFloat16, WeightType::kBFloat16}) {
     for (const size_t k : {size_t{0}, size_t{1}, size_t{7}, size_t{33}, size_t{384}}) {
       for (const uint32_t width : {kPanelColumns, 5U}) {
+        const uint32_t strips = 1 + static_cast<uint32_t>(seed % 5);
         Random random(++seed);
-        LinearCase c(random, k, width, 1, type);
+        LinearCase c(random, k, width, strips, type);
+        const size_t last = (strips - 1) * c.arguments().y_stride;
         const Floats before = c.y;
         kernels().linear_panel(c.arguments());
         const Floats whole = c.y;
@@ -93,14 +95,14 @@ TEST_P(LinearTest, FewRowsOfAStripHaveTheirBits) {
           call.rows = rows;
           call.prefetch = rows % 2 == 0 ? call.panel : nullptr;
           kernels().linear_panel(call);
-          for (size_t i = 0; i < width * kStripRows; ++i) {
-            if (i % kStripRows < rows) {
+          for (size_t i = 0; i < last + width * kStripRows; ++i) {
+            if (i < last || i % kStripRows < rows) {
               EXPECT_EQ(std::bit_cast<uint32_t>(c.y[i]), std::bit_cast<uint32_t>(whole[i])) << "k " << k << " rows " << rows << " at " << i;
             } else {
               EXPECT_TRUE(std::isfinite(c.y[i]));
             }
           }
-          for (size_t i = width * kStripRows; i < c.y.size(); ++i) EXPECT_EQ(c.y[i], before[i]);
+          for (size_t i = last + width * kStripRows; i < c.y.size(); ++i) EXPECT_EQ(c.y[i], before[i]);
         }
       }
     }

@@ -1,9 +1,9 @@
 // What the AVX-512 dot units (gemm/dot_tile-inl.h) have in common: all but the instruction.
 #pragma once
 
+#include "kernels/gemm/dot_columns-inl.h"
 #include "kernels/gemm/dot_masked-inl.h"
 #include "kernels/gemm/dot_tile-inl.h"
-#include "kernels/gemm/few_rows_dot-inl.h"
 
 PETS_SIMD_BEGIN;
 namespace pets::kernels::PETS_SIMD_NAMESPACE {
@@ -29,14 +29,12 @@ struct BroadcastWords {
 };
 
 template <class Unit>
-void avx512_dot_panel(const DotPanel& a) {
-  if (a.planes != nullptr) return woven_dot_panels<Unit>(a);
-  if (!takes_few_rows(a)) return dot_panel_with<Unit>(a);
-  few_rows_dot<Unit>(a);
-  if (a.strips == 1) return;
-  DotPanel others = a;
-  --others.strips;
-  dot_panel_with<Unit>(others);
+void avx512_dot_panel(DotPanel a) {
+  if (takes_few_rows(a) || (a.planes != nullptr && a.strips == 1)) {
+    last_strip_dot<Unit>(a);
+    if (--a.strips == 0) return;
+  }
+  a.planes != nullptr ? woven_dot_panels<Unit>(a) : dot_panel_with<Unit>(a);
 }
 
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

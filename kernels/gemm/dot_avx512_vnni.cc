@@ -30,7 +30,8 @@ struct Int8Unit {
     return sums;
   }
   static PETS_INLINE Bits16 dot_columns(Bits16 sums, int32_t input, const Bits16& weights) {
-    sums.v[0].raw = _mm512_dpbusd_epi32(sums.v[0].raw, _mm512_set1_epi32(input), weights.v[0].raw);
+    // The intrinsic's sums are moved between registers and stored in every step (gcc 12).
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums.v[0].raw) : "v"(_mm512_set1_epi32(input)), "v"(weights.v[0].raw));
     return sums;
   }
   static PETS_INLINE Bits16 column_sums(Bits16 sums, const Bits16& words) {

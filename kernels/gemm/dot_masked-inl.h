@@ -1,9 +1,9 @@
-// dot_panel under bit planes where tiles take several strips (AVX-512): the masked weights of the next block of inputs are made by the
-// tiles that multiply by those of this one, in issue slots that their products leave free. See gemm/dot_tile-inl.h, mask/mask-inl.h.
+// dot_panel of several strips under bit planes where tiles take several (AVX-512; one strip: gemm/dot_columns-inl.h): the masked weights of
+// the next block of inputs are made by the tiles that multiply by those of this one, in issue slots that their products leave free. See
+// gemm/dot_tile-inl.h, mask/mask-inl.h.
 #pragma once
 
 #include "kernels/gemm/dot_tile-inl.h"
-#include "kernels/gemm/few_rows_dot-inl.h"
 #include "kernels/mask/mask.h"
 
 PETS_SIMD_BEGIN;
@@ -96,17 +96,6 @@ PETS_INLINE void woven_dot_columns(DotTile t, uint32_t width, bool whole) {
   if (width > 0) dot_columns<Unit, kStrips>(t, width, whole && t.first_column == 0);
 }
 
-/// The last strip where few of its rows are wanted: t.x, t.y, t.bias and t.x_scale are its own. Sums wait in `kept` between blocks.
-template <class Unit>
-PETS_INLINE void woven_few_dot_rows(const DotTile& t, FewDotSums<Unit>& kept) {
-  const Rows16 bias = load_unaligned(t.bias[0]);
-  if (t.first) kept = few_dot_start<Unit>(bias);
-  StageWork<Unit> work(t);
-  few_dot_steps(t.x, reinterpret_cast<const uint32_t*>(t.w), t.steps, work, kept);
-  work.finish(nullptr);
-  if (t.last) few_dot_end(kept, bias, t.w_scale, t.x_scale, t.y);
-}
-
 /// a.planes is not null; a.width counts the columns of all panels.
 template <class Unit>
 void woven_dot_panels(const DotPanel& a) {
@@ -134,9 +123,8 @@ void woven_dot_panels(const DotPanel& a) {
     next.to = to;
     return next;
   };
-  FewDotSums<Unit> few_sums;
   for (uint32_t begin = 0; begin < a.strips; begin += kMostDotStrips) {
-    const uint32_t all_strips = a.strips - begin < kMostDotStrips ? a.strips - begin : kMostDotStrips;
+    const uint32_t strips = a.strips - begin < kMostDotStrips ? a.strips - begin : kMostDotStrips;
     Block block = block_at(0, 0);
     to_stage(block, stage[0]).template finish<Unit::kType>();
     for (uint32_t turn = 0; block.panel < panels; ++turn) {
@@ -144,7 +132,7 @@ void woven_dot_panels(const DotPanel& a) {
       const Block next = last ? block_at(block.panel + 1, 0) : block_at(block.panel, block.first + block.steps);
       const size_t column = size_t{block.panel} * kPanelColumns;
       const float* starts[kMostDotStrips];
-      for (uint32_t s = 0; s < all_strips; ++s) starts[s] = a.bias[begin + s] ? a.bias[begin + s] + column : nullptr;
+      for (uint32_t s = 0; s < strips; ++s) starts[s] = a.bias[begin + s] ? a.bias[begin + s] + column : nullptr;
       DotTile t;
       t.x = reinterpret_cast<const int32_t*>(static_cast<const char*>(a.x) + begin * a.x_stride) + block.first * kStripRows;
       t.x_stride = a.x_stride / sizeof(int32_t);
@@ -162,11 +150,8 @@ void woven_dot_panels(const DotPanel& a) {
       t.y_stride = a.y_stride;
       t.prefetch = reinterpret_cast<const char*>(t.w);
       const uint32_t width = panel_width(a.width, block.panel);
-      const bool few = kFewRows != 0 && begin + all_strips == a.strips && a.rows <= kFewRows && width == kPanelColumns &&
-                       starts[all_strips - 1] != nullptr;
-      const uint32_t strips = all_strips - (few ? 1 : 0);
       MaskedGroups to_come = to_stage(next, stage[(turn + 1) % 2]);
-      to_come.period = (strips == 0 ? 0 : tiles_of_panel(strips)) + (few ? 1 : 0);
+      to_come.period = tiles_of_panel(strips);
       t.next = &to_come;
       for (uint32_t done = 0; done < strips;) {
         const uint32_t count = strips_at_once(strips - done, true);
@@ -175,9 +160,6 @@ void woven_dot_panels(const DotPanel& a) {
         if (count == 1) woven_dot_columns<Unit, 1>(t, width, done == 0);
         t = skip_strips(t, count);
         done += count;
-      }
-      if constexpr (kFewRows != 0) {
-        if (few) woven_few_dot_rows<Unit>(t, few_sums);
       }
       to_come.template finish<Unit::kType>();
       block = next;

@@ -10,7 +10,7 @@
 //   Inputs            one word of 16 rows, ready for `dot`: load(words)
 //   Weights<columns>  one word of so many columns: column(c) is what `dot` takes
 //   dot(sums, inputs, weight)   16 sums (Bits16 or Rows16) plus products
-//   dot_columns(sums, input, words)  where kFewRows is not 0: the same for one row's word and 16 columns
+//   dot_columns(sums, word, words)  for gemm/dot_columns-inl.h: the same of one row's word and those of 16 columns
 //   column_sums(sums, words)    kUnsigned only: the same for 16 columns, all inputs being 1
 #pragma once
 

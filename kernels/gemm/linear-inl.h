@@ -1,9 +1,10 @@
 // linear_panel and linear_continue for one instruction set: see gemm/linear.h.
 #pragma once
 
-#include "kernels/gemm/few_rows-inl.h"
+#include "kernels/gemm/column_lanes-inl.h"
 #include "kernels/gemm/half_strips-inl.h"
 #include "kernels/gemm/linear.h"
+#include "kernels/gemm/panel_layout.h"
 #include "kernels/gemm/tile-inl.h"
 
 PETS_SIMD_BEGIN;
@@ -47,19 +48,40 @@ PETS_INLINE void staged_strips(Tile t, uint32_t width, size_t k, uint32_t rows, 
   } while (done < k);
 }
 
+/// A panel's weights as they are. The next panel, where there is one, is asked into L2, `next_step` bytes an input.
+template <WeightType kType>
+struct PlainColumns {
+  static constexpr size_t kBlock = SIZE_MAX;
+  const char* panel;
+  size_t row_bytes;
+  const char* next_panel;
+
+  PETS_INLINE void block() {}
+  PETS_INLINE Rows16 next() {
+    if (next_panel != nullptr) {
+      prefetch_l2(next_panel);
+      next_panel += row_bytes;
+    }
+    const Rows16 columns = load_weights<kType>(panel, 0);
+    panel += row_bytes;
+    return columns;
+  }
+};
+
 /// Where few rows of the last strip are wanted.
-PETS_INLINE bool takes_few_rows(const LinearPanel& a) {
-  return a.rows <= kFewRows && a.width == kPanelColumns && a.strips != 0 && a.bias != nullptr && a.bias[a.strips - 1] != nullptr &&
-         a.type != WeightType::kBFloat16;
-}
+PETS_INLINE bool takes_few_rows(const LinearPanel& a) { return a.rows <= kFewRows && a.strips != 0 && a.type != WeightType::kBFloat16; }
 /// That strip.
 template <WeightType kType>
 void few_rows_linear(const LinearPanel& a) {
-  constexpr size_t kBytes = kType == WeightType::kFloat32 ? sizeof(float) : sizeof(uint16_t);
-  const auto weights = [&a](size_t k) PETS_LAMBDA { return load_weights<kType>(a.panel, k * kPanelColumns); };
   const size_t last = a.strips - 1;
-  const char* const next = static_cast<const char*>(last == 0 ? a.prefetch : nullptr);
-  few_rows_panel(a.x + last * a.x_stride, a.k, a.bias[last], next, kPanelColumns * kBytes, weights, a.y + last * a.y_stride);
+  const float* const x[1] = {a.x + last * a.x_stride};
+  float* const y = a.y + last * a.y_stride;
+  const auto* const next = static_cast<const char*>(last == 0 ? a.prefetch : nullptr);
+  PlainColumns<kType> weights{static_cast<const char*>(a.panel), a.width * weight_bytes(kType), next};
+  Rows16 sums[1][kHalfRows];
+  start_columns(a.bias != nullptr ? a.bias[last] : nullptr, y, a.width, sums[0]);
+  column_lanes<FloatColumns>(x, a.k, weights, sums);
+  store_columns(sums[0], a.width, true, y);
 }
 
 inline void linear_panel(const LinearPanel& a) {

@@ -20,11 +20,6 @@ inline constexpr struct RowBits {
   constexpr const int32_t& operator[](uint32_t i) const { return bit[i]; }
 } kRowBits;
 
-/// Whether tiles take several strips (AVX-512), and weights are masked beside them: see woven_panels_of.
-inline constexpr bool kWoven = columns_that_fit(3) >= 8;
-/// Weights are then asked into L2 so many rows ahead: a panel's products by a task's few rows are soon done, and the next comes from L3.
-inline constexpr size_t kFarRows = 192;
-
 /// Stages one row of 16 weights a step, those that their mask keeps, the others as +0.
 template <WeightType kType>
 struct StageMasked {
@@ -43,9 +38,7 @@ struct StageMasked {
     if (row % 32 == 0) {
       keep = load_bits(planes);
       planes += kPanelColumns;
-      if constexpr (kWoven) prefetch_l2(planes + 8 * kPanelColumns);
     }
-    if constexpr (kWoven) prefetch_l2(static_cast<const char*>(panel) + (at + kFarRows * kPanelColumns) * weight_bytes(kType));
     // Bits come from a table: a load that is broadcast costs nothing on the ports of the multiplications, a register that is does.
     if constexpr (kType == WeightType::kBFloat16) {
       const auto* pair = reinterpret_cast<const uint32_t*>(static_cast<const uint16_t*>(panel) + at);
@@ -55,11 +48,6 @@ struct StageMasked {
       const Bits16 wide = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
       store(keep_where(keep, kRowBits[row % 32], floats(wide)), to);
       if (odd) at += 2 * width;
-    } else if constexpr (kWoven && kType == WeightType::kFloat32) {
-      store_bits(bit_and(shift_right_signed<31>(keep), load_bits_unaligned(static_cast<const uint32_t*>(panel) + at)),
-                 reinterpret_cast<int32_t*>(to));
-      keep = add(keep, keep);
-      at += width;
     } else {
       store(keep_where(keep, kRowBits[row % 32], load_weights<kType>(panel, at)), to);
       at += width;
@@ -157,116 +145,85 @@ void masked_strips_of(const MaskedPanel& a) {
   }
 }
 
-/// Staging a row takes five instructions; a step of 3 strips x 8 columns has 24 products, 12 cycles, and issue slots for twice its
-/// instructions. So all tiles of a block of k together stage the next block, of this panel or of the next one, a row every few steps: one
-/// tile alone would be short of load slots. Chains wait in y between blocks. Two blocks of this size stay in L1.
-inline constexpr size_t kWovenRows = 128;
+/// A panel's weights under its planes, +0 where they are not kept, where lanes are columns (gemm/column_lanes-inl.h). kFirst: it is read
+/// for the first time, from beyond L2: a panel's products by a task's few rows are soon done.
+template <WeightType kType, bool kFirst>
+struct MaskedColumns {
+  static constexpr size_t kBlock = 32;
+  static constexpr size_t kFarRows = 192;
+  const char* panel;
+  size_t width;
+  const uint32_t* planes;
+  Bits16 keep{};
+  bool odd = false;  ///< bfloat16, whose inputs lie in pairs
 
-/// A block of k of one of the panels.
-struct MaskedBlock {
-  uint32_t panel = 0;
-  size_t first = 0, rows = 0;  ///< of k
-};
-
-template <WeightType kType>
-PETS_INLINE StageMasked<kType> stage_block(const MaskedPanel& a, const MaskedBlock& block, float* to) {
-  const size_t width = block.panel + 1 == a.panels ? a.width : kPanelColumns;
-  const size_t at = block.panel * padded_inputs(kType, a.k) * kPanelColumns + block.first * width;
-  return {a.panel, at, width, a.planes + block.panel * bit_plane_words(a.k) + block.first / 32 * kPanelColumns, block.rows, to};
-}
-
-/// A step of work every so many steps of the tiles.
-template <class Work>
-struct EveryFewSteps {
-  Work work;
-  uint32_t period;
-  uint32_t wait;
-  PETS_INLINE void step() {
-    if (--wait != 0) return;
-    wait = period;
-    work.step();
+  PETS_INLINE void block() {
+    keep = load_bits(planes);
+    planes += kPanelColumns;
+    if constexpr (kFirst) prefetch_l2(planes + 8 * kPanelColumns);
   }
-};
-
-/// Tiles with side work, those of the last columns without where they are too few.
-template <int kStrips, class Side>
-PETS_INLINE void woven_columns(Tile t, uint32_t width, Side& side) {
-  constexpr uint32_t kColumns = columns_that_fit(kStrips) / 8 * 8;
-  for (; width >= kColumns; width -= kColumns) {
-    tile_with<kStrips, kColumns, false>(t, side);
-    t.w += kColumns;
-    t.y += kColumns * kStripRows;
-    t.first_column += kColumns;
-  }
-  if (width > 0) tile_columns<kStrips>(t, width);
-}
-
-/// The last strip where few of its rows are wanted (gemm/few_rows-inl.h): the stage is read as it lies. Chains wait in `sums`.
-template <class Side>
-PETS_INLINE void woven_few_rows(const Tile& t, bool last, float (&kept)[kFewRowsSums][kStripRows], Side& side) {
-  Rows16 sums[kFewRowsSums];
-  if (t.bias) {
-    const Rows16 start = load_unaligned(t.bias[0]);
-    PETS_UNROLL for (uint32_t r = 0; r < kFewRowsSums; ++r) sums[r] = start;
-  } else {
-    PETS_UNROLL for (uint32_t r = 0; r < kFewRowsSums; ++r) sums[r] = load(kept[r]);
-  }
-  const auto weights = [&t](size_t k) PETS_LAMBDA { return load(t.w + k * kPanelColumns); };
-  few_rows_steps(t.x, t.k, weights, side, sums);
-  if (last) return store_transposed(sums, t.y);
-  PETS_UNROLL for (uint32_t r = 0; r < kFewRowsSums; ++r) store(sums[r], kept[r]);
-}
-
-template <WeightType kType>
-void woven_panels_of(const MaskedPanel& a) {
-  alignas(64) float stage[2][kWovenRows * kPanelColumns];
-  alignas(64) float few_sums[kFewRowsSums][kStripRows];
-  const auto next_of = [&a](const MaskedBlock& block) {
-    const bool same = block.first + block.rows < a.k;
-    MaskedBlock next{block.panel + !same, same ? block.first + block.rows : 0, 0};
-    if (next.panel < a.panels) next.rows = a.k - next.first < kWovenRows ? a.k - next.first : kWovenRows;
-    return next;
-  };
-  MaskedBlock block{0, 0, a.k < kWovenRows ? a.k : kWovenRows};
-  stage_block<kType>(a, block, stage[0]).finish();
-  const uint32_t last_rows = a.rows % kStripRows;
-  for (uint32_t turn = 0; block.panel < a.panels; ++turn) {
-    const MaskedBlock next = next_of(block);
-    const uint32_t width = block.panel + 1 == a.panels ? a.width : kPanelColumns;
-    const bool few = last_rows != 0 && last_rows <= kFewRows && width == kPanelColumns && a.bias != nullptr;
-    const uint32_t strips = few ? a.rows / kStripRows : (a.rows + kStripRows - 1) / kStripRows;
-    const uint32_t tiles = (strips == 0 ? 0 : tiles_of_panel(strips)) + (few ? 1 : 0);
-    EveryFewSteps<StageMasked<kType>> side{stage_block<kType>(a, next, stage[(turn + 1) % 2]), tiles, 1};
-    const float* const bias = a.bias ? a.bias + block.panel * kPanelColumns : nullptr;
-    const float* const starts[3] = {bias, bias, bias};
-    Tile t;
-    t.x = a.x + block.first * kStripRows;
-    t.x_stride = a.x_stride;
-    t.w = stage[turn % 2];
-    t.w_stride = kPanelColumns;
-    t.k = block.rows;
-    t.read_ahead = false;
-    t.bias = bias && block.first == 0 ? starts : nullptr;
-    t.y = a.y + block.panel * kPanelColumns * kStripRows;
-    t.y_stride = a.y_stride;
-    for (uint32_t done = 0; done < strips;) {
-      const uint32_t count = strips_at_once(strips - done);
-      if (count == 3) woven_columns<3>(t, width, side);
-      if (count == 2) woven_columns<2>(t, width, side);
-      if (count == 1) woven_columns<1>(t, width, side);
-      t.x += count * a.x_stride;
-      t.y += count * a.y_stride;
-      done += count;
+  PETS_INLINE Rows16 next() {
+    if constexpr (kFirst) {
+      prefetch_l1(panel + kAhead * width * weight_bytes(kType));
+      prefetch_l2(panel + kFarRows * width * weight_bytes(kType));
     }
-    if (few) woven_few_rows(t, block.first + block.rows == a.k, few_sums, side);
-    side.work.finish();
-    block = next;
+    Bits16 columns;
+    if constexpr (kType == WeightType::kBFloat16) {
+      const Bits16 words = load_bits_unaligned(reinterpret_cast<const uint32_t*>(panel));
+      columns = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
+      if (odd) panel += 2 * width * sizeof(uint16_t);
+      odd = !odd;
+    } else {
+      columns = bits(load_weights<kType>(panel, 0));
+      panel += width * weight_bytes(kType);
+    }
+    const Rows16 kept = floats(bit_and(shift_right_signed<31>(keep), columns));
+    keep = add(keep, keep);
+    return kept;
+  }
+};
+
+/// kHalves times 8 rows from half `first` on times panel `p`.
+template <int kHalves, class Weights>
+PETS_INLINE void masked_columns_tile(const MaskedPanel& a, uint32_t first, uint32_t p, Weights weights) {
+  const auto width = static_cast<uint32_t>(weights.width);
+  const float* x[kHalves];
+  float* y[kHalves];
+  Rows16 sums[kHalves][kHalfRows];
+  PETS_UNROLL for (int h = 0; h < kHalves; ++h) {
+    const uint32_t half = first + static_cast<uint32_t>(h);
+    x[h] = a.x + half / 2 * a.x_stride + half % 2 * kHalfRows;
+    y[h] = a.y + half / 2 * a.y_stride + half % 2 * kHalfRows + p * kPanelColumns * kStripRows;
+    start_columns(a.bias != nullptr ? a.bias + p * kPanelColumns : nullptr, y[h], width, sums[h]);
+  }
+  column_lanes<FloatColumns>(x, a.k, weights, sums);
+  const uint32_t last = (a.rows - 1) / kHalfRows;
+  PETS_UNROLL for (int h = 0; h < kHalves; ++h) {
+    const uint32_t half = first + static_cast<uint32_t>(h);
+    store_columns(sums[h], width, half == last && half % 2 == 0, y[h]);
+  }
+}
+
+template <WeightType kType>
+void masked_columns(const MaskedPanel& a) {
+  for (uint32_t p = 0; p < a.panels; ++p) {
+    const size_t width = p + 1 == a.panels ? a.width : kPanelColumns;
+    const auto* const panel = static_cast<const char*>(a.panel) + p * padded_inputs(kType, a.k) * kPanelColumns * weight_bytes(kType);
+    const uint32_t* const planes = a.planes + p * bit_plane_words(a.k);
+    each_column_tile(a.rows, [&](auto halves, uint32_t first) PETS_LAMBDA {
+      constexpr int kHalves = decltype(halves)::kCount;
+      if (first == 0) {
+        masked_columns_tile<kHalves>(a, first, p, MaskedColumns<kType, true>{panel, width, planes});
+      } else {
+        masked_columns_tile<kHalves>(a, first, p, MaskedColumns<kType, false>{panel, width, planes});
+      }
+    });
   }
 }
 
 template <WeightType kType>
 void masked_panels_of(MaskedPanel a) {
-  if constexpr (kWoven) return woven_panels_of<kType>(a);
+  if constexpr (kColumnLanes) return masked_columns<kType>(a);
   const uint32_t last_width = a.width;
   for (uint32_t left = a.panels; left > 0; --left) {
     a.width = left == 1 ? last_width : kPanelColumns;

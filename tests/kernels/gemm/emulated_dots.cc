@@ -9,6 +9,7 @@
 #define PETS_SIMD_NAMESPACE emulated_dot_units
 #include "kernels/simd/plain_vectors.h"
 // The vectors come first: what follows is written with them.
+#include "kernels/gemm/dot_columns-inl.h"
 #include "kernels/gemm/dot_masked-inl.h"
 #include "kernels/gemm/dot_matrix-inl.h"
 #include "kernels/gemm/dot_tile-inl.h"
@@ -59,6 +60,11 @@ struct VnniUnit {
   static Bits16 dot(const Bits16& sums, const Words& inputs, int32_t weight) {
     return with_each_row(sums, [&](uint32_t row, int32_t sum) { return dpbusd(sum, inputs.value[row], weight); });
   }
+  static Bits16 dot_columns(const Bits16& sums, int32_t input, const Bits16& words) {
+    int32_t word[kStripRows];
+    std::memcpy(word, &words, sizeof word);
+    return with_each_row(sums, [&](uint32_t column, int32_t sum) { return dpbusd(sum, input, word[column]); });
+  }
   static Bits16 column_sums(const Bits16& sums, const Bits16& words) {
     int32_t word[kStripRows];
     std::memcpy(word, &words, sizeof word);
@@ -94,12 +100,18 @@ struct Dpbf16 {
   using Inputs = Words;
   template <int kColumns>
   using Weights = WordOfColumn<kColumns>;
-  static Rows16 dot(const Rows16& sums, const Words& inputs, int32_t weight) {
+  static float add_products(float sum, int32_t a, int32_t b) {
     const auto half = [](int32_t word, int j) { return without_subnormals(float_from_bfloat(static_cast<uint16_t>(word >> 16 * j))); };
-    return with_each_row(sums, [&](uint32_t row, float sum) {
-      for (int j : {1, 0}) sum = without_subnormals(std::fma(half(inputs.value[row], j), half(weight, j), without_subnormals(sum)));
-      return sum;
-    });
+    for (int j : {1, 0}) sum = without_subnormals(std::fma(half(a, j), half(b, j), without_subnormals(sum)));
+    return sum;
+  }
+  static Rows16 dot(const Rows16& sums, const Words& inputs, int32_t weight) {
+    return with_each_row(sums, [&](uint32_t row, float sum) { return add_products(sum, inputs.value[row], weight); });
+  }
+  static Rows16 dot_columns(const Rows16& sums, int32_t input, const Bits16& words) {
+    int32_t word[kStripRows];
+    std::memcpy(word, &words, sizeof word);
+    return with_each_row(sums, [&](uint32_t column, float sum) { return add_products(sum, input, word[column]); });
   }
 };
 
@@ -172,9 +184,14 @@ void panel(const DotPanel& a) {
   a.type == WeightType::kInt8 ? dot_panel_with<Int8Unit>(a) : dot_panel_with<Dpbf16>(a);
 }
 /// As AVX-512 does it: weights are masked beside a tile.
+/// As gemm/dot_avx512-inl.h does it; here few rows are those of one strip.
+template <class Unit>
+void panel_under_planes(const DotPanel& a) {
+  a.strips == 1 ? last_strip_dot<Unit>(a) : woven_dot_panels<Unit>(a);
+}
 void woven_panel(const DotPanel& a) {
   if (a.planes == nullptr) return panel<VnniUnit>(a);
-  a.type == WeightType::kInt8 ? woven_dot_panels<VnniUnit>(a) : woven_dot_panels<Dpbf16>(a);
+  a.type == WeightType::kInt8 ? panel_under_planes<VnniUnit>(a) : panel_under_planes<Dpbf16>(a);
 }
 
 }  // namespace

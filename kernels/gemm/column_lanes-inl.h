@@ -1,0 +1,150 @@
+// Tiles whose lanes are columns: 8, 16 or 24 rows times the 16 columns of a panel, for instruction sets whose registers hold that many
+// floats (AVX-512).
+//
+// Where rows are lanes (gemm/tile-inl.h), a strip costs the same whether it has one row or 16, and what is done to weights, a mask, has to
+// be stored before they can be broadcast. Here a register holds the 16 weights of one input, and each row has its input broadcast from the
+// strip: 25 loads for 24 multiply-adds, which is 0.04 short of what 3 strips x 8 columns reach, but half of a strip costs half, and a mask
+// two operations in registers. The chains are the same, so are the bits.
+//
+// A unit multiplies: dot_columns(sums, word, columns), where word is one row's (a float; dot units: gemm/dot_tile-inl.h) and columns what
+// the weights' next() returns. Weights read a panel, input by input: block() is called before the first one and every kBlock of them.
+#pragma once
+
+#include "kernels/simd/rows16.h"
+
+PETS_SIMD_BEGIN;
+namespace pets::kernels::PETS_SIMD_NAMESPACE {
+
+inline constexpr bool kColumnLanes = kVectors == 1;
+inline constexpr int kHalfRows = 8;
+/// Rows of a last strip, at most, that are computed alone; 0: none.
+inline constexpr uint32_t kFewRows = kColumnLanes ? kHalfRows : 0;
+
+/// Goes on with the sums of kHalves times 8 rows. x: their words of the first input; those of the next one lie 16 words further on.
+template <class Unit, int kHalves, class Word, class Weights>
+PETS_INLINE void column_lanes(const Word* const (&x)[kHalves], size_t steps, Weights& kept_weights,
+                              typename Unit::Sums (&kept_sums)[kHalves][kHalfRows]) {
+  // In registers.
+  Weights weights = kept_weights;
+  typename Unit::Sums sums[kHalves][kHalfRows];
+  const Word* rows[kHalves];
+  PETS_UNROLL for (int h = 0; h < kHalves; ++h) {
+    rows[h] = x[h];
+    PETS_UNROLL for (int r = 0; r < kHalfRows; ++r) sums[h][r] = kept_sums[h][r];
+  }
+  for (size_t left = steps; left != 0;) {
+    weights.block();
+    const size_t block = left < Weights::kBlock ? left : Weights::kBlock;
+    left -= block;
+    for (size_t i = block; i != 0; --i) {
+      const auto columns = weights.next();
+      PETS_UNROLL for (int h = 0; h < kHalves; ++h) {
+        PETS_UNROLL for (int r = 0; r < kHalfRows; ++r) sums[h][r] = Unit::dot_columns(sums[h][r], rows[h][r], columns);
+        rows[h] += kStripRows;
+      }
+    }
+  }
+  PETS_UNROLL for (int h = 0; h < kHalves; ++h) { PETS_UNROLL for (int r = 0; r < kHalfRows; ++r) kept_sums[h][r] = sums[h][r]; }
+  kept_weights = weights;
+}
+
+struct FloatColumns {
+  using Sums = Rows16;
+  static PETS_INLINE Rows16 dot_columns(const Rows16& sums, float input, const Rows16& weights) {
+    return mul_add(weights, broadcast(input), sums);
+  }
+};
+
+/// Up to 16 values of so many columns; zeros behind them.
+PETS_INLINE Rows16 load_columns(const float* values, uint32_t width) {
+  if (width == kStripRows) return load_unaligned(values);
+  alignas(64) float all[kStripRows] = {};
+  for (uint32_t c = 0; c < width; ++c) all[c] = values[c];
+  return load(all);
+}
+/// What the chains of 8 rows start from: bias, [width], or where it is null y, [width][16 rows].
+PETS_INLINE void start_columns(const float* bias, const float* y, uint32_t width, Rows16 (&start)[kHalfRows]) {
+  if (bias != nullptr) {
+    const Rows16 columns = load_columns(bias, width);
+    PETS_UNROLL for (int r = 0; r < kHalfRows; ++r) start[r] = columns;
+    return;
+  }
+  alignas(64) float rows[kHalfRows][kStripRows] = {};
+  for (uint32_t c = 0; c < width; ++c) {
+    for (int r = 0; r < kHalfRows; ++r) rows[r][c] = y[c * kStripRows + static_cast<uint32_t>(r)];
+  }
+  PETS_UNROLL for (int r = 0; r < kHalfRows; ++r) start[r] = load(rows[r]);
+}
+
+/// y[c * stride + r] = sums[r][c]; y and stride are multiples of 8 floats.
+PETS_INLINE void turn_columns(const Rows16 (&sums)[kHalfRows], float* y, size_t stride) {
+#if defined(HWY_TARGET) && HWY_TARGET == HWY_AVX3
+  // Of four rows, four columns of each block of 128 bits side by side; twice; then pairs of blocks.
+  __m512d quads[2][4];
+  PETS_UNROLL for (int four = 0; four < 2; ++four) {
+    const auto raw = [&sums, four](int r) PETS_LAMBDA { return sums[4 * four + r].v[0].raw; };
+    const __m512d low = _mm512_castps_pd(_mm512_unpacklo_ps(raw(0), raw(1))), high = _mm512_castps_pd(_mm512_unpackhi_ps(raw(0), raw(1)));
+    const __m512d low2 = _mm512_castps_pd(_mm512_unpacklo_ps(raw(2), raw(3))), high2 = _mm512_castps_pd(_mm512_unpackhi_ps(raw(2), raw(3)));
+    quads[four][0] = _mm512_unpacklo_pd(low, low2);
+    quads[four][1] = _mm512_unpackhi_pd(low, low2);
+    quads[four][2] = _mm512_unpacklo_pd(high, high2);
+    quads[four][3] = _mm512_unpackhi_pd(high, high2);
+  }
+  const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+  PETS_UNROLL for (int j = 0; j < 4; ++j) {
+    const __m512d here = _mm512_permutex2var_pd(quads[0][j], first, quads[1][j]);
+    const __m512d there = _mm512_permutex2var_pd(quads[0][j], second, quads[1][j]);
+    _mm256_store_pd(reinterpret_cast<double*>(y + static_cast<size_t>(j) * stride), _mm512_castpd512_pd256(here));
+    _mm256_store_pd(reinterpret_cast<double*>(y + static_cast<size_t>(4 + j) * stride), _mm512_extractf64x4_pd(here, 1));
+    _mm256_store_pd(reinterpret_cast<double*>(y + static_cast<size_t>(8 + j) * stride), _mm512_castpd512_pd256(there));
+    _mm256_store_pd(reinterpret_cast<double*>(y + static_cast<size_t>(12 + j) * stride), _mm512_extractf64x4_pd(there, 1));
+  }
+#else
+  alignas(64) float rows[kHalfRows][kStripRows];
+  for (int r = 0; r < kHalfRows; ++r) store(sums[r], rows[r]);
+  for (uint32_t c = 0; c < kStripRows; ++c) {
+    for (int r = 0; r < kHalfRows; ++r) y[c * stride + static_cast<size_t>(r)] = rows[r][c];
+  }
+#endif
+}
+/// y[c][row] = sums[row][c] of 8 rows. `last`: the strip's rows behind them become zeros, which no later operator makes NaN or lets decay
+/// to subnormals.
+PETS_INLINE void store_columns(const Rows16 (&sums)[kHalfRows], uint32_t width, bool last, float* y) {
+  if (width == kStripRows) {
+    turn_columns(sums, y, kStripRows);
+  } else {
+    alignas(64) float columns[kStripRows * kHalfRows];
+    turn_columns(sums, columns, kHalfRows);
+    for (uint32_t c = 0; c < width; ++c) __builtin_memcpy(y + c * kStripRows, columns + c * kHalfRows, kHalfRows * sizeof(float));
+  }
+  if (last) {
+    for (uint32_t c = 0; c < width; ++c) __builtin_memset(y + c * kStripRows + kHalfRows, 0, kHalfRows * sizeof(float));
+  }
+}
+
+template <int kHalves>
+struct Halves {
+  static constexpr int kCount = kHalves;
+};
+/// Calls use(Halves<n>, first half) for so many rows, of which the last 8 may be incomplete: three halves at a time, two where one would
+/// be left alone.
+template <class Use>
+PETS_INLINE void each_column_tile(uint32_t rows, const Use& use) {
+  const uint32_t halves = (rows + kHalfRows - 1) / kHalfRows;
+  for (uint32_t half = 0; half < halves;) {
+    const uint32_t left = halves - half;
+    if (left == 3 || left > 4) {
+      use(Halves<3>(), half);
+      half += 3;
+    } else if (left != 1) {
+      use(Halves<2>(), half);
+      half += 2;
+    } else {
+      use(Halves<1>(), half);
+      half += 1;
+    }
+  }
+}
+
+}  // namespace pets::kernels::PETS_SIMD_NAMESPACE
+PETS_SIMD_END;

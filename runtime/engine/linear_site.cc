@@ -172,7 +172,7 @@ void apply_dense(const Site& s, const PanelCall& call) {
     }
     while (end < s.strips && s.plan[end].dense != 0 && s.plan[end].masked == 0) ++end;
     end = first + s.linear.neighbours(first, end);
-    s.linear.dense(call, first, end - first, starts + first, s.tile(first, call.panel), s.site.y_stride, s.plan[first].dense);
+    s.linear.dense(call, first, end - first, starts + first, s.tile(first, call.panel), s.site.y_stride, s.plan[end - 1].dense);
   }
 }
 

@@ -35,7 +35,7 @@ kernels::DotPanel SharedLinear::dot_call(const PanelCall& call) const {
 
 void SharedLinear::dense(const PanelCall& call, uint32_t first, uint32_t run, const float* const* starts, float* y, size_t y_stride,
                          kernels::LaneMask rows) const {
-  const auto first_rows = static_cast<uint32_t>(std::bit_width(static_cast<unsigned>(rows)));
+  const auto last_rows = static_cast<uint32_t>(std::bit_width(static_cast<unsigned>(rows)));
   if (dot_products()) {
     kernels::DotPanel dot = dot_call(call);
     dot.x = converted_.bytes + first * converted_.stride;
@@ -45,7 +45,7 @@ void SharedLinear::dense(const PanelCall& call, uint32_t first, uint32_t run, co
     dot.y_stride = y_stride;
     dot.bias = starts;
     dot.strips = run;
-    dot.rows = first_rows;
+    dot.rows = last_rows;
     return kernels_.dots.dot_panel(dot);
   }
   kernels::LinearPanel linear = weights_.panel(call.panel);
@@ -57,7 +57,7 @@ void SharedLinear::dense(const PanelCall& call, uint32_t first, uint32_t run, co
   linear.y_stride = y_stride;
   linear.bias = starts;
   linear.strips = run;
-  linear.rows = first_rows;
+  linear.rows = last_rows;
   linear.prefetch = next_panel(call);
   kernels_.linear_panel(linear);
 }

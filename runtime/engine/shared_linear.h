@@ -88,7 +88,7 @@ class SharedLinear {
   /// The panel from the part's first input on.
   const void* panel_at(uint32_t panel, const InputPart& part) const;
   /// The dense chains of `run` neighbouring strips of the block from strip `first` on; starts: [run], null entries go on from y. y: of
-  /// strip `first` at the panel's first column. rows: of a single strip, those that are wanted; the others become anything finite.
+  /// strip `first` at the panel's first column. rows: of the last strip, those that are wanted; the others become anything finite.
   void dense(const PanelCall& call, uint32_t first, uint32_t run, const float* const* starts, float* y, size_t y_stride,
              kernels::LaneMask rows) const;
   /// The inputs of the rows in `range`: where they lie, or gathered into `own`, strips `own_stride` floats apart.

@@ -29,12 +29,18 @@ struct BroadcastWords {
 };
 
 template <class Unit>
-void avx512_dot_panel(DotPanel a) {
-  if (takes_few_rows(a) || (a.planes != nullptr && a.strips == 1)) {
-    last_strip_dot<Unit>(a);
-    if (--a.strips == 0) return;
-  }
+void whole_strips_dot(const DotPanel& a) {
   a.planes != nullptr ? woven_dot_panels<Unit>(a) : dot_panel_with<Unit>(a);
+}
+
+template <class Unit>
+void avx512_dot_panel(const DotPanel& a) {
+  if (!takes_few_rows(a) && (a.planes == nullptr || a.strips != 1)) return whole_strips_dot<Unit>(a);
+  last_strip_dot<Unit>(a);
+  if (a.strips == 1) return;
+  DotPanel others = a;
+  --others.strips;
+  whole_strips_dot<Unit>(others);
 }
 
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

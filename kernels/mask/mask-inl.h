@@ -163,12 +163,10 @@ struct MaskedColumns {
     if constexpr (kFirst) prefetch_l2(planes + 8 * kPanelColumns);
   }
   PETS_INLINE Rows16 next() {
-    if constexpr (kFirst) {
-      prefetch_l1(panel + kAhead * width * weight_bytes(kType));
-      prefetch_l2(panel + kFarRows * width * weight_bytes(kType));
-    }
+    if constexpr (kFirst) prefetch_l2(panel + kFarRows * width * weight_bytes(kType));
     Bits16 columns;
     if constexpr (kType == WeightType::kBFloat16) {
+      if constexpr (kFirst) prefetch_l1(panel + kAhead * width * weight_bytes(kType));  // others: load_weights does
       const Bits16 words = load_bits_unaligned(reinterpret_cast<const uint32_t*>(panel));
       columns = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
       if (odd) panel += 2 * width * sizeof(uint16_t);

@@ -65,11 +65,7 @@ struct VnniUnit {
     std::memcpy(word, &words, sizeof word);
     return with_each_row(sums, [&](uint32_t column, int32_t sum) { return dpbusd(sum, input, word[column]); });
   }
-  static Bits16 column_sums(const Bits16& sums, const Bits16& words) {
-    int32_t word[kStripRows];
-    std::memcpy(word, &words, sizeof word);
-    return with_each_row(sums, [&](uint32_t row, int32_t sum) { return dpbusd(sum, 0x01010101, word[row]); });
-  }
+  static Bits16 column_sums(const Bits16& sums, const Bits16& words) { return dot_columns(sums, 0x01010101, words); }
 };
 
 /// vpmaddwd and vpaddd.

@@ -10,6 +10,7 @@
 //              products are summed exactly, in integers, so every instruction set gives the same sums for the same q
 #pragma once
 
+#include "kernels/attention/attention.h"
 #include "kernels/strip.h"
 
 namespace pets::kernels {
@@ -23,6 +24,10 @@ using ConvertStripFn = void (*)(WeightType type, const float* x, size_t k, void*
 
 /// The largest of any instruction set: AVX-512 without VNNI multiplies int8 as 16-bit integers, AMX takes 16 words of a row.
 constexpr size_t converted_strip_bytes(WeightType, size_t k) { return (k + 31) / 32 * 32 * kStripRows * 2; }
+
+/// Bytes of `features` values of 16 rows in bfloat16: where feature or input `features` begins, for whole words of a row side by side, so
+/// that a strip may be converted in parts.
+constexpr size_t bfloat_feature_bytes(size_t features) { return features * kStripRows * 2; }
 
 /// One panel applied to `strips` converted strips:
 ///   bfloat16   y[s][c][row] = init + sum over groups, ascending, of x . w
@@ -63,6 +68,10 @@ struct DotKernels {
   DotPanelFn dot_panel;
   void (*begin)();  ///< what a thread calls before its first dot_panel, and
   void (*end)();    ///< after its last one: matrix units have a state of their own (AMX). Null: nothing to do.
+  const BfloatAttention* attention = nullptr;  ///< null: there is none
+
+  /// Whether weights of the type are multiplied by `dot_panel`.
+  constexpr bool reads(WeightType type) const { return type == WeightType::kInt8 || (type == WeightType::kBFloat16 && bfloat16); }
 };
 
 /// A thread's calls of dot_panel. Not to be nested; costs 0.1 us where there is something to do, so one serves many panels.

@@ -1,7 +1,7 @@
 // bfloat16 dot products for AVX-512 with BF16 (Cooper Lake, Sapphire Rapids, Zen 4): vdpbf16ps. int8 goes to VNNI, which these CPUs have.
 //
 // vdpbf16ps adds the odd input's product first, then the even one's, rounds each sum to nearest even, and takes subnormals as zero, inputs
-// and results. Inputs are rounded by integer operations, which keep subnormals (vcvtneps2bf16 would not).
+// and results.
 #define PETS_SIMD_NAMESPACE avx512_bf16
 
 // Flags such as -march=native must not turn this file into another variant: better targets have smaller values.
@@ -10,6 +10,7 @@
 #include "kernels/simd/highway_vectors.h"
 // The vectors come first: what follows is written with them.
 #include "kernels/cpu/variants.h"
+#include "kernels/attention/bfloat_attention-inl.h"
 #include "kernels/gemm/dot_avx512-inl.h"
 
 static_assert(HWY_STATIC_TARGET == HWY_AVX3);
@@ -27,6 +28,24 @@ struct Bfloat16Unit {
   template <int>
   using Weights = BroadcastWords;
 
+  /// Which takes subnormals as zero, as the products do.
+  static PETS_INLINE Bits16 word(const Rows16& even, const Rows16& odd) {
+    alignas(64) static constexpr uint16_t kTogether[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                           8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const auto halves = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd.v[0].raw, even.v[0].raw));
+    Bits16 words;
+    words.v[0].raw = _mm512_permutexvar_epi16(_mm512_load_si512(kTogether), halves);
+    return words;
+  }
+  static PETS_INLINE void store_bfloats(const Rows16& rows, uint16_t* out) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(rows.v[0].raw)));
+  }
+  static PETS_INLINE void join(const uint16_t* first, uint32_t from, const uint16_t* second, uint32_t count, uint16_t* out) {
+    // What is masked off is not read, wherever it would lie.
+    const auto wanted = static_cast<__mmask16>(lane_range(0, count)), upper = static_cast<__mmask16>(lane_range(kStripRows - from, kStripRows));
+    const __m256i begin = _mm256_maskz_loadu_epi16(wanted & ~upper, first + from);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out), _mm256_mask_loadu_epi16(begin, wanted & upper, second + from - kStripRows));
+  }
   static PETS_INLINE Rows16 dot(Rows16 sums, const Inputs& inputs, __m512i weight) {
     sums.v[0].raw = _mm512_dpbf16_ps(sums.v[0].raw, reinterpret_cast<__m512bh>(inputs.value), reinterpret_cast<__m512bh>(weight));
     return sums;
@@ -52,7 +71,7 @@ void dot_panel(const DotPanel& a) {
 
 }  // namespace
 
-const DotKernels kDots = {true, 1, 1, kAnyPanels, convert_strip, dot_panel, nullptr, nullptr};
+const DotKernels kDots = {true, 1, kMostDotPanels, kAnyPanels, convert_strip, dot_panel, nullptr, nullptr, &kBfloatAttention<Bfloat16Unit>};
 
 }  // namespace pets::kernels::avx512_bf16
 PETS_SIMD_END;

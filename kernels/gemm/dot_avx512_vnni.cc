@@ -45,7 +45,7 @@ void dot_panel(const DotPanel& a) { avx512_dot_panel<Int8Unit>(a); }
 
 }  // namespace
 
-const DotKernels kDots = {false, 1, 1, kAnyPanels, convert_strip, dot_panel, nullptr, nullptr};
+const DotKernels kDots = {false, 1, kMostDotPanels, kAnyPanels, convert_strip, dot_panel, nullptr, nullptr};
 
 }  // namespace pets::kernels::avx512_vnni
 PETS_SIMD_END;

@@ -70,15 +70,23 @@ PETS_INLINE Bits16 bfloat_bits(const Rows16& x) {
   return bits(select(is_number(x), floats(rounded), floats(bit_or(exact, bits_of(0x00400000)))));  // NaNs stay NaNs
 }
 
-/// Inputs i and i + 1, i < k.
-PETS_INLINE Bits16 bfloat_word(const float* x, size_t i, size_t k) {
-  const Bits16 even = bfloat_bits(load(x + i * kStripRows));
-  const Bits16 odd = bfloat_bits(input_or_zero(x, i + 1, k));
-  return bit_or(bit_and(shift_right_signed<16>(even), 0xFFFF), bit_and(odd, static_cast<int32_t>(0xFFFF0000)));
+/// A word of each row's two inputs, by the unit's instruction where it has one.
+template <class Unit>
+PETS_INLINE Bits16 bfloat_word(const Rows16& even, const Rows16& odd) {
+  if constexpr (requires { Unit::word(even, odd); }) {
+    return Unit::word(even, odd);
+  } else {
+    const int32_t upper = static_cast<int32_t>(0xFFFF0000);
+    return bit_or(bit_and(shift_right_signed<16>(bfloat_bits(even)), 0xFFFF), bit_and(bfloat_bits(odd), upper));
+  }
 }
+struct NoBfloatInstruction {};
 
-inline void convert_bfloat(const float* x, size_t k, int32_t* out) {
-  for (size_t i = 0; i < k; i += 2, out += kStripRows) store_bits(bfloat_word(x, i, k), out);
+template <class Unit>
+PETS_INLINE void convert_bfloat(const float* x, size_t k, int32_t* out) {
+  for (size_t i = 0; i < k; i += 2, out += kStripRows) {
+    store_bits(bfloat_word<Unit>(load(x + i * kStripRows), input_or_zero(x, i + 1, k)), out);
+  }
 }
 
 /// The words of a strip one by one, for formats with several words of a row side by side. Writes the rows' scales when it is made (int8).
@@ -98,7 +106,7 @@ struct StripWords {
       quantize_group(x, i, k, steps, q);
       return word_of(q);
     } else {
-      return bfloat_word(x, i, k);
+      return bfloat_word<NoBfloatInstruction>(load(x + i * kStripRows), input_or_zero(x, i + 1, k));
     }
   }
 };
@@ -108,7 +116,7 @@ PETS_INLINE void convert_strip_with(const float* x, size_t k, void* out, float* 
   if constexpr (Unit::kType == WeightType::kInt8) {
     convert_int8<Unit>(x, k, static_cast<int32_t*>(out), scale);
   } else {
-    convert_bfloat(x, k, static_cast<int32_t*>(out));
+    convert_bfloat<Unit>(x, k, static_cast<int32_t*>(out));
   }
 }
 

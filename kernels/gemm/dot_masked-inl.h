@@ -158,7 +158,7 @@ void woven_dot_panels(const DotPanel& a) {
         if (count == 3) woven_dot_columns<Unit, 3>(t, width, done == 0);
         if (count == 2) woven_dot_columns<Unit, 2>(t, width, done == 0);
         if (count == 1) woven_dot_columns<Unit, 1>(t, width, done == 0);
-        t = skip_strips(t, count);
+        skip_strips(t, count);
         done += count;
       }
       to_come.template finish<Unit::kType>();

@@ -10,6 +10,7 @@
 //   Inputs            one word of 16 rows, ready for `dot`: load(words)
 //   Weights<columns>  one word of so many columns: column(c) is what `dot` takes
 //   dot(sums, inputs, weight)   16 sums (Bits16 or Rows16) plus products
+//   word(even, odd)   bfloat16, where an instruction rounds: a word of each row's two inputs
 //   dot_columns(sums, word, words)  for gemm/dot_columns-inl.h: the same of one row's word and those of 16 columns
 //   column_sums(sums, words)    kUnsigned only: the same for 16 columns, all inputs being 1
 #pragma once
@@ -34,12 +35,12 @@ struct DotTile {
   size_t steps = 0;
   bool first = true, last = true;      ///< whether the sums start, and end, with these steps
   int32_t* sums = nullptr;             ///< [strips][16][16]: where they are kept otherwise
-  int32_t* corrections = nullptr;      ///< kUnsigned: [16], one a column, written by the tile of the first column
+  int32_t* corrections = nullptr;      ///< kUnsigned: [16], one a column, written by the tile of a panel's first column
   const float* const* bias = nullptr;  ///< [strips]
   uint32_t first_column = 0;           ///< added to every bias[s], w_scale and corrections
   const float* x_scale = nullptr;      ///< [strips][16]
   const float* w_scale = nullptr;
-  float* y = nullptr;
+  float* y = nullptr;  ///< of the tile's first column
   size_t y_stride = 0;
   const char* prefetch = nullptr;  ///< `w_stride` words a step of it are asked for by the tile of the first column; never null
   MaskedGroups* next = nullptr;    ///< StageWork only: what it stages (gemm/dot_masked-inl.h)
@@ -70,7 +71,7 @@ template <class Unit>
 struct NoColumnsWork {
   explicit PETS_INLINE NoColumnsWork(const DotTile&) {}
   PETS_INLINE void step() {}
-  PETS_INLINE void finish(int32_t*) {}
+  PETS_INLINE void finish(const int32_t*) {}
 };
 
 template <class Unit>
@@ -129,7 +130,7 @@ void dot_tile(const DotTile& t) {
     }
   }
   for (; left != 0; --left) step(t.w_stride);
-  work.finish(t.corrections);
+  work.finish(t.corrections + t.first_column);
 
   PETS_UNROLL for (int s = 0; s < kStrips; ++s) {
     PETS_UNROLL for (int c = 0; c < kColumns; ++c) {
@@ -183,13 +184,35 @@ PETS_INLINE void dot_columns(DotTile t, uint32_t width, bool whole) {
   }
 }
 
-PETS_INLINE DotTile skip_strips(DotTile t, uint32_t count) {
+/// The same of a whole panel, whose tiles are known: no table, no copies.
+template <class Unit, int kStrips>
+PETS_INLINE void dot_whole_panel(DotTile& t, bool whole) {
+  constexpr int kColumns = Unit::columns(kStrips) < static_cast<int>(kPanelColumns) ? Unit::columns(kStrips) : kPanelColumns;
+  if constexpr (kPanelColumns % kColumns != 0) {
+    dot_columns<Unit, kStrips>(t, kPanelColumns, whole);
+  } else {
+    PETS_UNROLL for (uint32_t c = 0; c < kPanelColumns; c += kColumns) {
+      c == 0 && whole ? dot_tile<Unit, kStrips, kColumns, FirstColumnsWork>(t) : dot_tile<Unit, kStrips, kColumns, NoColumnsWork>(t);
+      t.w += kColumns;
+      t.y += kColumns * kStripRows;
+      t.first_column += kColumns;
+    }
+    t.w -= kPanelColumns;
+    t.y -= kPanelColumns * kStripRows;
+    t.first_column -= kPanelColumns;
+  }
+}
+template <class Unit, int kStrips>
+PETS_INLINE void dot_panel_columns(DotTile& t, uint32_t width, bool whole) {
+  width == kPanelColumns ? dot_whole_panel<Unit, kStrips>(t, whole) : dot_columns<Unit, kStrips>(t, width, whole);
+}
+
+PETS_INLINE void skip_strips(DotTile& t, uint32_t count) {
   t.x += count * t.x_stride;
   t.y += count * t.y_stride;
-  t.sums += count * kPanelColumns * kStripRows;
+  if (t.sums) t.sums += count * kPanelColumns * kStripRows;
   t.bias += count;
   if (t.x_scale) t.x_scale += count * kStripRows;
-  return t;
 }
 
 /// Up to kMostDotStrips strips, three at a time where registers allow a weight that is loaded once to serve them all.
@@ -198,13 +221,43 @@ PETS_INLINE void dot_strips(DotTile t, uint32_t width, uint32_t strips, bool who
   while (strips > 0) {
     const uint32_t count = strips_at_once(strips, Unit::columns(3) > 0);
     if constexpr (Unit::columns(3) > 0) {
-      if (count == 3) dot_columns<Unit, 3>(t, width, whole);
-      if (count == 2) dot_columns<Unit, 2>(t, width, whole);
+      if (count == 3) dot_panel_columns<Unit, 3>(t, width, whole);
+      if (count == 2) dot_panel_columns<Unit, 2>(t, width, whole);
     }
-    if (count == 1) dot_columns<Unit, 1>(t, width, whole);
-    t = skip_strips(t, count);
+    if (count == 1) dot_panel_columns<Unit, 1>(t, width, whole);
+    skip_strips(t, count);
     strips -= count;
     whole = false;
+  }
+}
+
+/// Neighbouring panels, up to kMostDotPanels of them, whose weights are read as they are.
+template <class Unit>
+void dense_dot_panels(const DotPanel& a) {
+  constexpr size_t kGroup = input_group(Unit::kType);
+  const size_t groups = (a.k + kGroup - 1) / kGroup;
+  alignas(64) int32_t corrections[kMostDotPanels * kPanelColumns];
+  DotTile t;
+  t.x_stride = a.x_stride / sizeof(int32_t);
+  t.steps = groups;
+  t.corrections = corrections;
+  t.bias = a.bias;
+  t.x = static_cast<const int32_t*>(a.x);
+  t.x_scale = a.x_scale;
+  t.w = static_cast<const int32_t*>(a.panel);
+  t.w_scale = a.w_scale;
+  t.y = a.y;
+  t.y_stride = a.y_stride;
+  for (uint32_t left = a.width; left != 0;) {
+    const uint32_t width = left < kPanelColumns ? left : kPanelColumns;
+    left -= width;
+    t.w_stride = width;
+    const int32_t* const next = left != 0 ? t.w + groups * width : static_cast<const int32_t*>(a.prefetch);
+    t.prefetch = reinterpret_cast<const char*>(next != nullptr ? next : t.w);
+    dot_strips<Unit>(t, width, a.strips, true);
+    t.w = next;
+    t.y += kPanelColumns * kStripRows;
+    t.first_column += kPanelColumns;
   }
 }
 

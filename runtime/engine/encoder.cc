@@ -75,7 +75,11 @@ void EncoderBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, cons
     }
     scratch.linear.own_input = arena.array<float>(kMostBlockStrips * scratch.linear.own_stride);
     scratch.bottleneck = arena.array<float>(kernels::bottleneck_scratch_floats(base.hidden, capacity.tasks.inner));
-    scratch.attention = arena.array<float>(kernels::attention_scratch_floats(std::min(capacity.tokens, base.positions)));
+    const size_t longest = std::min(capacity.tokens, base.positions);
+    scratch.attention = arena.array<float>(base.linear_type == kernels::WeightType::kBFloat16
+                                               ? kernels::bfloat_attention_scratch_floats(longest, base.head_size)
+                                               : kernels::attention_scratch_floats(longest));
+    if (sublayer != nullptr) scratch.output = sublayer + static_cast<size_t>(t) * kMostBlockStrips * strip;
     scratch.head[0] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);
     scratch.head[1] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);
     if (workers != nullptr) ::new (&workers[t]) WorkerScratch(scratch);
@@ -126,23 +130,33 @@ void Encoder::embed(const PackedBatch& batch, const tokenizer::Token* tokens, ui
   kernels_.layer_norm({hidden, nullptr, base_.hidden, base_.norm_epsilon, norms.items, norms.count, hidden});
 }
 
-void Encoder::attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const {
-  const size_t strip_floats = static_cast<size_t>(base_.hidden) * kStripRows;
-  const size_t head_offset = static_cast<size_t>(head) * base_.head_size * kStripRows;
+template <typename Value>
+kernels::AttentionCall<Value> Encoder::attention_call(const Value* qkv, const PackedBatch& batch, uint32_t strip, uint32_t head,
+                                                      WorkerScratch& scratch) const {
+  const size_t hidden_strip = static_cast<size_t>(base_.hidden) * kStripRows;
+  const size_t head_strip = static_cast<size_t>(base_.head_size) * kStripRows;
   const SequenceMap sequences = batch.sequence_map();
-  kernels::AttentionStrip call;
-  call.q = buffers_.qkv + strip * 3 * strip_floats + head_offset;
-  call.k = buffers_.qkv + strip_floats + head_offset;
-  call.v = buffers_.qkv + 2 * strip_floats + head_offset;
-  call.kv_stride = 3 * strip_floats;
+  kernels::AttentionCall<Value> call;
+  call.q = qkv + strip * 3 * hidden_strip + head * head_strip;
+  call.k = qkv + hidden_strip + head * head_strip;
+  call.v = qkv + 2 * hidden_strip + head * head_strip;
+  call.kv_stride = 3 * hidden_strip;
   call.head_size = base_.head_size;
   call.scale = 1.0F / std::sqrt(static_cast<float>(base_.head_size));
   call.segments = sequences.segments + sequences.strip_begin[strip];
   call.segment_count = sequences.strip_begin[strip + 1] - sequences.strip_begin[strip];
-  call.out = buffers_.context + strip * strip_floats + head_offset;
+  call.out = buffers_.context + strip * hidden_strip + head * head_strip;
   call.scratch = scratch.attention;
-  call.next = static_cast<size_t>(base_.head_size) * kStripRows;
-  kernels_.attention_strip(call);
+  call.next = head_strip;
+  return call;
+}
+
+void Encoder::attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const {
+  if (const kernels::BfloatAttention* attention = bfloat_attention()) {
+    attention->strip(attention_call(reinterpret_cast<const uint16_t*>(buffers_.qkv), batch, strip, head, scratch));
+  } else {
+    kernels_.attention_strip(attention_call(buffers_.qkv, batch, strip, head, scratch));
+  }
 }
 
 void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups, const Block& block, Share share, WorkerScratch& scratch,
@@ -150,6 +164,15 @@ void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups,
   const size_t hidden_strip = static_cast<size_t>(base_.hidden) * kStripRows;
   const size_t intermediate_strip = static_cast<size_t>(base_.intermediate) * kStripRows;
   LinearSite site;
+  RoundedOutput rounded;
+  ConvertedStrips between;  // the feed-forward network's two linears
+  if (share.parts == 1 && (index == kUp || index == kDown) && rounds_outputs() &&
+      passes_converted(groups, block.strip, block.strips, layer, kUp, kDown)) {
+    // In place of the floats, of which they need half of the room.
+    between.stride = kernels::converted_strip_bytes(base_.linear_type, base_.intermediate);
+    between.bytes = reinterpret_cast<std::byte*>(buffers_.intermediate + block.slot * intermediate_strip);
+    between.row_scale = scratch.linear.converted.row_scale;
+  }
   site.weights = &base_.layer[layer].linear[index];
   site.layer = layer;
   site.index = index;
@@ -161,20 +184,35 @@ void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups,
       break;
     case kUp:
       site.x = buffers_.hidden + block.strip * hidden_strip;
+      site.activation = base_.activation;
+      if (between.bytes != nullptr) {
+        rounded = {between.bytes, between.stride};
+        break;
+      }
       site.y = buffers_.intermediate + block.slot * intermediate_strip;
       site.y_stride = intermediate_strip;
-      site.activation = base_.activation;
       break;
     case kDown:
       site.x = buffers_.intermediate + block.slot * intermediate_strip;
       site.x_stride = intermediate_strip;
+      if (between.bytes != nullptr) site.converted_x = &between;
       site.y = buffers_.sublayer + block.slot * hidden_strip;
       break;
     default:  // query, key, value
       site.x = buffers_.hidden + block.strip * hidden_strip;
+      if (const kernels::BfloatAttention* attention = bfloat_attention()) {
+        auto* const values = reinterpret_cast<uint16_t*>(buffers_.qkv) + (block.strip * 3 + index) * hidden_strip;
+        rounded = {reinterpret_cast<std::byte*>(values), 3 * hidden_strip * sizeof(uint16_t),
+                   index == kValue ? attention->round_rows : attention->round_pairs};
+        break;
+      }
       site.y = buffers_.qkv + (block.strip * 3 + index) * hidden_strip;
       site.y_stride = 3 * hidden_strip;
       break;
+  }
+  if (rounded.bytes != nullptr) {
+    site.rounded_y = &rounded;
+    site.y = scratch.output;
   }
   const auto panels = static_cast<uint32_t>(kernels::panel_count(site.weights->out));
   const uint32_t begin = panels * share.part / share.parts, end = panels * (share.part + 1) / share.parts;

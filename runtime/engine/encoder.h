@@ -19,7 +19,10 @@ namespace pets::engine {
 struct WorkerScratch {
   LinearScratch linear;
   float* bottleneck = nullptr;  ///< bottleneck_scratch_floats
-  float* attention = nullptr;   ///< attention_scratch_floats
+  float* attention = nullptr;   ///< attention_scratch_floats, or bfloat_attention_scratch_floats
+  /// [kMostBlockStrips][hidden][16]: the worker's part of `sublayer`, which nothing else uses while outputs of projections and of the
+  /// feed-forward network's first linear wait to be rounded.
+  float* output = nullptr;
   float* head[2] = {};          ///< [head width][16] each
 };
 
@@ -45,7 +48,7 @@ struct EncoderCapacity {
 /// The activations of one session.
 struct EncoderBuffers {
   float* hidden = nullptr;           ///< [strips][hidden][16]: the residual stream, and the encoder's result
-  float* qkv = nullptr;              ///< [strips][3 hidden][16]
+  float* qkv = nullptr;              ///< [strips][3 hidden][16]; of bfloat16 values where attention reads those
   float* context = nullptr;          ///< [strips][hidden][16]
   float* sublayer = nullptr;         ///< [threads * kMostBlockStrips][hidden][16]: a sublayer's dense output
   float* intermediate = nullptr;     ///< [threads * kMostBlockStrips][intermediate][16]
@@ -86,6 +89,17 @@ class Encoder {
   void project(uint32_t layer, std::span<const LinearIndex> indices, const PackedBatch& batch) const;
   void attend(const PackedBatch& batch) const;
   void attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const;
+  template <typename Value>
+  kernels::AttentionCall<Value> attention_call(const Value* qkv, const PackedBatch& batch, uint32_t strip, uint32_t head,
+                                               WorkerScratch& scratch) const;
+  /// Whether outputs may be kept in bfloat16 only: there must be room for those of one call before.
+  bool rounds_outputs() const {
+    return base_.linear_type == kernels::WeightType::kBFloat16 && kernels_.dots.bfloat16 && kernels_.dots.panels * kernels::kPanelColumns <= base_.hidden;
+  }
+  /// Attention by bfloat16 dot products, or null.
+  const kernels::BfloatAttention* bfloat_attention() const {
+    return rounds_outputs() && base_.head_size % 2 == 0 ? kernels_.dots.attention : nullptr;
+  }
   /// Linears of equal size that do not depend on each other, in one region: workers take blocks of strips and shares of the panels.
   void linears_by_panels(uint32_t layer, std::span<const LinearIndex> linears, const PackedBatch& batch) const;
   /// Where a layer begins: rows of their own for the sequences whose tasks change it.

@@ -38,6 +38,9 @@ struct Site {
   SiteTask task[kMostBlockStrips * kStripRows];
   uint32_t tasks = 0;
   bool masks = false;  ///< whether any task has masked weights
+  size_t y_stride;     ///< floats
+  /// Which y begins with: 0 where y stays. Scratch has the panels of one call, which stay in L1, or the caller's where masks take turns.
+  uint32_t first_panel = 0;
 
   Site(const kernels::KernelTable& table, const LinearSite& linear_site, const RowGroups& row_groups, uint32_t first, uint32_t count,
        const LinearScratch& worker_scratch)
@@ -46,13 +49,15 @@ struct Site {
         weights(*linear_site.weights),
         groups(row_groups),
         scratch(worker_scratch),
-        linear(table, *linear_site.weights, linear_site.x_stride, worker_scratch.converted),
+        linear(table, *linear_site.weights, linear_site.x_stride,
+               linear_site.converted_x != nullptr ? *linear_site.converted_x : worker_scratch.converted),
         strip_begin(first),
-        strips(count) {}
+        strips(count),
+        y_stride(linear_site.y_stride) {}
 
   const LinearOperators* operators_of(const Task& owner) const { return owner.weights.layer[site.layer].linear[site.index]; }
   float* tile(uint32_t strip, uint32_t panel) const {
-    return site.y + strip * site.y_stride + static_cast<size_t>(panel) * kPanelColumns * kStripRows;
+    return site.y + strip * y_stride + static_cast<size_t>(panel - first_panel) * kPanelColumns * kStripRows;
   }
   uint32_t width(uint32_t panel) const { return kernels::panel_width(weights.out, panel); }
 };
@@ -172,7 +177,7 @@ void apply_dense(const Site& s, const PanelCall& call) {
     }
     while (end < s.strips && s.plan[end].dense != 0 && s.plan[end].masked == 0) ++end;
     end = first + s.linear.neighbours(first, end);
-    s.linear.dense(call, first, end - first, starts + first, s.tile(first, call.panel), s.site.y_stride, s.plan[end - 1].dense);
+    s.linear.dense(call, first, end - first, starts + first, s.tile(first, call.panel), s.y_stride, s.plan[end - 1].dense);
   }
 }
 
@@ -197,14 +202,14 @@ void apply_mask(const Site& s, const SiteTask& task, PanelCall call) {
     call.panels = std::min(most, end - call.panel);
     const float* first_start = call.part.first ? start_at(start, call.panel) : nullptr;
     if (in_place) {
-      s.linear.masked(call, inputs, task.operators->mask, first_start, s.tile(range.first_strip(), call.panel), s.site.y_stride);
+      s.linear.masked(call, inputs, task.operators->mask, first_start, s.tile(range.first_strip(), call.panel), s.y_stride);
       continue;
     }
     const uint32_t width = panel_columns(s.weights, call);
     const size_t own_stride = static_cast<size_t>(call.panels) * kPanelColumns * kStripRows;
-    if (first_start == nullptr) gather_rows(s.kernels, range, width, s.tile(0, call.panel), s.site.y_stride, own, own_stride);
+    if (first_start == nullptr) gather_rows(s.kernels, range, width, s.tile(0, call.panel), s.y_stride, own, own_stride);
     s.linear.masked(call, inputs, task.operators->mask, first_start, own, own_stride);
-    scatter_rows(s.kernels, range, width, own, own_stride, s.tile(0, call.panel), s.site.y_stride);
+    scatter_rows(s.kernels, range, width, own, own_stride, s.tile(0, call.panel), s.y_stride);
   }
 }
 
@@ -226,7 +231,7 @@ void apply_sparse(const Site& s, const SiteTask& task, uint32_t panel) {
   call.values = task.operators->sparse_values;
   call.width = s.width(panel);
   call.y = s.tile(first, panel);
-  call.y_stride = s.site.y_stride;
+  call.y_stride = s.y_stride;
   s.kernels.sparse_tile(call);
 }
 
@@ -248,7 +253,7 @@ void apply_low_rank(const Site& s, const SiteTask& task, uint32_t panel) {
     call.x = projected(strip);
     call.x_stride = s.scratch.low_rank_stride;
     call.y = s.tile(strip, panel);
-    call.y_stride = s.site.y_stride;
+    call.y_stride = s.y_stride;
     call.panel = factor;
     call.width = s.width(panel);
     call.k = rank;
@@ -283,7 +288,38 @@ void finish_panel(const Site& s, uint32_t panel) {
   }
 }
 
+/// Keeps the outputs of some panels in bfloat16. Words of a row side by side are never more than a call's panels fill, so that these are one
+/// piece of a strip.
+void round_outputs(const Site& s, uint32_t panel, uint32_t panels) {
+  const RoundedOutput& out = *s.site.rounded_y;
+  const size_t begin = kernels::bfloat_feature_bytes(static_cast<size_t>(panel) * kPanelColumns);
+  const uint32_t width = std::min(s.weights.out - panel * kPanelColumns, panels * kPanelColumns);
+  for (uint32_t strip = 0; strip < s.strips; ++strip) {
+    std::byte* const to = out.bytes + strip * out.stride + begin;
+    if (out.round != nullptr) {
+      out.round(s.tile(strip, panel), width, reinterpret_cast<uint16_t*>(to));
+    } else {
+      s.kernels.dots.convert_strip(kernels::WeightType::kBFloat16, s.tile(strip, panel), width, to, nullptr);
+    }
+  }
+}
+
+void finish_panels(const Site& s, uint32_t panel, uint32_t panels) {
+  for (uint32_t i = 0; i < panels; ++i) finish_panel(s, panel + i);
+  if (s.site.rounded_y != nullptr) round_outputs(s, panel, panels);
+}
+
 }  // namespace
+
+bool passes_converted(const RowGroups& groups, uint32_t strip_begin, uint32_t strips, uint32_t layer, LinearIndex from, LinearIndex to) {
+  bool passes = true;
+  each_task(groups, strip_begin, strips, [&](const Task& owner, const RowRange&) {
+    const LinearOperators* const* linear = owner.weights.layer[layer].linear;
+    if (linear[from] != nullptr && linear[from]->mask != nullptr) passes = false;
+    if (linear[to] != nullptr && linear[to]->reads_floats()) passes = false;
+  });
+  return passes;
+}
 
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
                   uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch) {
@@ -291,15 +327,19 @@ void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, c
   plan_rows(s);
   set_inputs(s);
   project_low_rank(s);
+  const bool rounded = site.rounded_y != nullptr;  // then there is one part
+  if (rounded && s.masks) s.first_panel = panel_begin;
+  if (rounded && !s.masks) s.y_stride = static_cast<size_t>(s.linear.most_panels()) * kPanelColumns * kStripRows;
   s.linear.each_part([&](const InputPart& part) {
     // Where there are masks, their tasks take turns over all panels: gathered inputs are one task's.
-    const bool finish_with_panel = part.last && !s.masks;
+    const bool finish_with_call = part.last && !s.masks;
     PanelCall call{panel_begin, panel_end, 1, part, site.then};
     if (!part.last) call.then = s.linear.panel_at(panel_begin, {part.begin + part.count, 0, false, false});
     for (; call.panel < panel_end; call.panel += call.panels) {
       call.panels = std::min(s.linear.most_panels(), panel_end - call.panel);
+      if (rounded && !s.masks) s.first_panel = call.panel;
       apply_dense(s, call);
-      for (uint32_t i = 0; finish_with_panel && i < call.panels; ++i) finish_panel(s, call.panel + i);
+      if (finish_with_call) finish_panels(s, call.panel, call.panels);
     }
     if (!s.masks) return;
     call.panel = panel_begin;
@@ -307,8 +347,7 @@ void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, c
     for (uint32_t t = 0; t < s.tasks; ++t) {
       if (s.task[t].operators->mask != nullptr) apply_mask(s, s.task[t], call);
     }
-    if (!part.last) return;
-    for (uint32_t panel = panel_begin; panel < panel_end; ++panel) finish_panel(s, panel);
+    if (part.last) finish_panels(s, panel_begin, panel_end - panel_begin);
   });
 }
 

@@ -23,6 +23,14 @@ struct LinearScratch {
   ConvertedStrips converted;            ///< where the base's weights are read by dot products
 };
 
+/// Outputs that are kept in bfloat16 only, by instruction sets with dot products for it.
+struct RoundedOutput {
+  std::byte* bytes = nullptr;  ///< strip `strip_begin`; 32 bytes a feature
+  size_t stride = 0;           ///< bytes between strips
+  /// As in kernels::BfloatAttention. Null: as `convert_strip` makes the input of a linear.
+  void (*round)(const float* x, size_t features, uint16_t* out) = nullptr;
+};
+
 /// One linear site of one layer over a range of strips.
 struct LinearSite {
   const LinearWeights* weights = nullptr;
@@ -33,6 +41,10 @@ struct LinearSite {
   size_t x_stride = 0;       ///< floats between strips
   float* y = nullptr;        ///< strip `strip_begin`: [out][16]
   size_t y_stride = 0;
+  /// Strips of x that are converted already; x itself is then not read. Null: none are.
+  const ConvertedStrips* converted_x = nullptr;
+  /// Where y goes, rounded to bfloat16; y is then scratch. Null: y stays.
+  const RoundedOutput* rounded_y = nullptr;
   const void* then = nullptr;  ///< the weights that are read next, or null
   bool same_input = false;     ///< x holds what it held in the last call with this scratch, and so many strips of it
 };
@@ -43,6 +55,10 @@ struct LinearSite {
 /// instruction set has dot products for them, are applied to X' converted strip by strip; all operators but the mask read X' in float32.
 void apply_linear(const kernels::KernelTable& kernels, const LinearSite& site, const RowGroups& groups, uint32_t strip_begin,
                   uint32_t strips, uint32_t panel_begin, uint32_t panel_end, const LinearScratch& scratch);
+
+/// Whether strips [strip_begin, strip_begin + strips) can pass from the layer's linear `from` to its linear `to` converted only, with room
+/// in y for one call's panels: no task reads them in float32, and none has a mask at `from`, which wants all panels kept.
+bool passes_converted(const RowGroups& groups, uint32_t strip_begin, uint32_t strips, uint32_t layer, LinearIndex from, LinearIndex to);
 
 /// Strips of one array, `stride` floats apart.
 template <typename Float>

@@ -11,7 +11,7 @@ using kernels::kStripRows;
 
 void SharedLinear::set_input(uint32_t strip, const float* x, bool unchanged) {
   x_[strip] = x;
-  if (!dot_products() || (unchanged && converted_.source[strip] == x)) return;
+  if (!dot_products() || converted_.source == nullptr || (unchanged && converted_.source[strip] == x)) return;
   converted_.source[strip] = x;
   kernels_.dots.convert_strip(weights_.type, x, weights_.in, converted_.bytes + strip * converted_.stride,
                               converted_.row_scale + strip * kStripRows);

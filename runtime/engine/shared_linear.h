@@ -11,12 +11,12 @@
 
 namespace pets::engine {
 
-/// Scratch of one worker for weights that are read by dot products: the strips of a call as `convert_strip` made them.
+/// Strips as `convert_strip` made them, for weights that are read by dot products: a worker's scratch, or what a linear before left.
 struct ConvertedStrips {
   std::byte* bytes = nullptr;      ///< [kMostBlockStrips][converted_strip_bytes of the widest in]
   size_t stride = 0;               ///< bytes a strip
   float* row_scale = nullptr;      ///< [kMostBlockStrips + 1][16]: rows that begin inside a strip are read as whole strips
-  const float** source = nullptr;  ///< [kMostBlockStrips]: what each strip was converted from
+  const float** source = nullptr;  ///< [kMostBlockStrips]: what each strip was converted from; null: they are final
 };
 
 /// A part of a linear's inputs. Chains wait in y between parts, so their bits are those of one pass.
@@ -51,8 +51,8 @@ class SharedLinear {
   SharedLinear(const kernels::KernelTable& kernels, const LinearWeights& weights, size_t x_stride, const ConvertedStrips& converted)
       : kernels_(kernels), weights_(weights), x_stride_(x_stride), converted_(converted), dot_calls_(kernels.dots, dot_products()) {}
 
-  /// Sets the input of a strip of the block, [in][16]; converts it where the weights are read by dot products. `unchanged`: x holds what it
-  /// held when this scratch last converted it, if it did.
+  /// Sets the input of a strip of the block, [in][16]; converts it where the weights are read by dot products, unless that has been done.
+  /// `unchanged`: x holds what it held when this scratch last converted it, if it did.
   void set_input(uint32_t strip, const float* x, bool unchanged);
   /// The input of a strip of the block.
   const float* input(uint32_t strip) const { return x_[strip]; }
@@ -98,9 +98,7 @@ class SharedLinear {
   void masked(const PanelCall& call, const RowInputs& inputs, const uint32_t* planes, const float* start, float* y, size_t y_stride) const;
 
  private:
-  bool dot_products() const {
-    return weights_.type == kernels::WeightType::kInt8 || (weights_.type == kernels::WeightType::kBFloat16 && kernels_.dots.bfloat16);
-  }
+  bool dot_products() const { return kernels_.dots.reads(weights_.type); }
   const void* next_panel(const PanelCall& call) const {
     return call.panel + call.panels < call.panel_end ? panel_at(call.panel + call.panels, call.part) : call.then;
   }

@@ -82,6 +82,9 @@ struct LinearOperators {
   const uint32_t* mask = nullptr;  ///< kBitPlanes16
   const float* scale_input = nullptr;
   const float* scale_output = nullptr;
+
+  /// Whether any of them reads the site's input in float32, whatever the base's weights are.
+  bool reads_floats() const { return rank != 0 || sparse_values != nullptr || scale_input != nullptr; }
 };
 
 /// What a task changes in one layer; null where it changes nothing.

@@ -9,6 +9,7 @@
 #define PETS_SIMD_NAMESPACE emulated_dot_units
 #include "kernels/simd/plain_vectors.h"
 // The vectors come first: what follows is written with them.
+#include "kernels/attention/bfloat_attention-inl.h"
 #include "kernels/gemm/dot_columns-inl.h"
 #include "kernels/gemm/dot_masked-inl.h"
 #include "kernels/gemm/dot_matrix-inl.h"
@@ -96,6 +97,16 @@ struct Dpbf16 {
   using Inputs = Words;
   template <int kColumns>
   using Weights = WordOfColumn<kColumns>;
+  static void store_bfloats(const Rows16& rows, uint16_t* out) {
+    alignas(64) float value[kStripRows];
+    pets::kernels::emulated_dot_units::store(rows, value);
+    for (uint32_t row = 0; row < kStripRows; ++row) out[row] = bfloat_from_float(value[row]);
+  }
+  static void join(const uint16_t* first, uint32_t from, const uint16_t* second, uint32_t count, uint16_t* out) {
+    for (uint32_t i = 0; i < kStripRows; ++i) {
+      out[i] = i >= count ? uint16_t{0} : from + i < kStripRows ? first[from + i] : second[from + i - kStripRows];
+    }
+  }
   static float add_products(float sum, int32_t a, int32_t b) {
     const auto half = [](int32_t word, int j) { return without_subnormals(float_from_bfloat(static_cast<uint16_t>(word >> 16 * j))); };
     for (int j : {1, 0}) sum = without_subnormals(std::fma(half(a, j), half(b, j), without_subnormals(sum)));
@@ -186,7 +197,7 @@ void panel_under_planes(const DotPanel& a) {
   a.strips == 1 ? last_strip_dot<Unit>(a) : woven_dot_panels<Unit>(a);
 }
 void woven_panel(const DotPanel& a) {
-  if (a.planes == nullptr) return panel<VnniUnit>(a);
+  if (a.planes == nullptr) return a.type == WeightType::kInt8 ? dense_dot_panels<VnniUnit>(a) : dense_dot_panels<Dpbf16>(a);
   a.type == WeightType::kInt8 ? panel_under_planes<VnniUnit>(a) : panel_under_planes<Dpbf16>(a);
 }
 
@@ -200,7 +211,8 @@ std::vector<EmulatedDot> emulated_dots() {
   using Amx = units::AmxTiles;
   return {
       {"emulated_avx512", {false, 1, 1, 1, units::convert<units::Pmaddwd>, units::panel<units::Pmaddwd>, nullptr, nullptr}},
-      {"emulated_avx512_vnni_bf16", {true, 1, 1, kAnyPanels, units::convert<units::VnniUnit>, units::woven_panel, nullptr, nullptr}},
+      {"emulated_avx512_vnni_bf16", {true, 1, kMostDotPanels, kAnyPanels, units::convert<units::VnniUnit>, units::woven_panel, nullptr, nullptr,
+        &units::kBfloatAttention<units::Dpbf16>}},
       {"emulated_avx512_amx", {true, 16, 2, 1, units::convert_strip_to_rows<Amx>, units::dot_panel_by_matrix<Amx>, Amx::begin, Amx::end}}};
 }
 

@@ -40,12 +40,12 @@ constexpr size_t attention_scratch_floats(size_t rows) { return (rows + kStripRo
 
 /// The same by bfloat16 dot products, where an instruction set has them: q, k, v and exp(score - max) are rounded to bfloat16 (to nearest
 /// even, subnormals to zero), products are summed in float32 in pairs of neighbours, the sum of exps is that of the unrounded ones.
-/// head_size is even. q and k: words of two features, [head_size / 2][16 rows], the even one lower. v: [head_size][16 rows]. 64-byte aligned.
-/// scratch: bfloat_attention_scratch_floats.
+/// head_size is even. q and k: words of two features, [head_size / 2][16 rows], the even one lower. v: [head_size][16 rows]. 64-byte
+/// aligned. scratch: bfloat_attention_scratch_floats.
 using BfloatAttentionStrip = AttentionCall<uint16_t>;
 struct BfloatAttention {
-  /// Rounds `features` of a strip, [features][16] floats, for q and k, and for v. In place of any part of a strip: feature f of what is made
-  /// begins with value 16 f, f even.
+  /// Rounds `features` of a strip, [features][16] floats, for q and k, and for v. In place of any part of a strip: feature f of what is
+  /// made begins with value 16 f, f even.
   void (*round_pairs)(const float* x, size_t features, uint16_t* out);
   void (*round_rows)(const float* x, size_t features, uint16_t* out);
   void (*strip)(const BfloatAttentionStrip&);

@@ -66,8 +66,8 @@ struct DotKernels {
   uint32_t masked_panels;  ///< the same with planes, 1 or kAnyPanels
   ConvertStripFn convert_strip;
   DotPanelFn dot_panel;
-  void (*begin)();  ///< what a thread calls before its first dot_panel, and
-  void (*end)();    ///< after its last one: matrix units have a state of their own (AMX). Null: nothing to do.
+  void (*begin)();                             ///< what a thread calls before its first dot_panel, and
+  void (*end)();                               ///< after its last one: matrix units have a state of their own (AMX). Null: nothing to do.
   const BfloatAttention* attention = nullptr;  ///< null: there is none
 
   /// Whether weights of the type are multiplied by `dot_panel`.

@@ -9,8 +9,8 @@
 #define HWY_DISABLE_PCLMUL_AES
 #include "kernels/simd/highway_vectors.h"
 // The vectors come first: what follows is written with them.
-#include "kernels/cpu/variants.h"
 #include "kernels/attention/bfloat_attention-inl.h"
+#include "kernels/cpu/variants.h"
 #include "kernels/gemm/dot_avx512-inl.h"
 
 static_assert(HWY_STATIC_TARGET == HWY_AVX3);
@@ -42,7 +42,8 @@ struct Bfloat16Unit {
   }
   static PETS_INLINE void join(const uint16_t* first, uint32_t from, const uint16_t* second, uint32_t count, uint16_t* out) {
     // What is masked off is not read, wherever it would lie.
-    const auto wanted = static_cast<__mmask16>(lane_range(0, count)), upper = static_cast<__mmask16>(lane_range(kStripRows - from, kStripRows));
+    const auto wanted = static_cast<__mmask16>(lane_range(0, count)),
+               upper = static_cast<__mmask16>(lane_range(kStripRows - from, kStripRows));
     const __m256i begin = _mm256_maskz_loadu_epi16(wanted & ~upper, first + from);
     _mm256_store_si256(reinterpret_cast<__m256i*>(out), _mm256_mask_loadu_epi16(begin, wanted & upper, second + from - kStripRows));
   }

@@ -65,7 +65,7 @@ void EncoderBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, cons
     scratch.linear.low_rank = arena.array<float>(kMostBlockStrips * scratch.linear.low_rank_stride);
     scratch.linear.low_rank_temporary = arena.array<float>(kMostBlockStrips * scratch.linear.low_rank_stride);
     scratch.linear.own_stride = widest * kStripRows;
-    if (base.linear_type == kernels::WeightType::kBFloat16 || base.linear_type == kernels::WeightType::kInt8) {
+    if (base.dot_products()) {
       // Planned by the base alone: bfloat16 weights need none of it where the instruction set has no dot products for them.
       scratch.linear.converted.stride = kernels::converted_strip_bytes(base.linear_type, widest);
       scratch.linear.converted.bytes = arena.array<std::byte>(kMostBlockStrips * scratch.linear.converted.stride);
@@ -76,9 +76,8 @@ void EncoderBuffers::lay_out(memory::Arena& arena, const BaseWeights& base, cons
     scratch.linear.own_input = arena.array<float>(kMostBlockStrips * scratch.linear.own_stride);
     scratch.bottleneck = arena.array<float>(kernels::bottleneck_scratch_floats(base.hidden, capacity.tasks.inner));
     const size_t longest = std::min(capacity.tokens, base.positions);
-    scratch.attention = arena.array<float>(base.linear_type == kernels::WeightType::kBFloat16
-                                               ? kernels::bfloat_attention_scratch_floats(longest, base.head_size)
-                                               : kernels::attention_scratch_floats(longest));
+    scratch.attention = arena.array<float>(base.dot_products() ? kernels::bfloat_attention_scratch_floats(longest, base.head_size)
+                                                               : kernels::attention_scratch_floats(longest));
     if (sublayer != nullptr) scratch.output = sublayer + static_cast<size_t>(t) * kMostBlockStrips * strip;
     scratch.head[0] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);
     scratch.head[1] = arena.array<float>(static_cast<size_t>(capacity.tasks.head_width) * kStripRows);
@@ -166,8 +165,7 @@ void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups,
   LinearSite site;
   RoundedOutput rounded;
   ConvertedStrips between;  // the feed-forward network's two linears
-  if (share.parts == 1 && (index == kUp || index == kDown) && rounds_outputs() &&
-      passes_converted(groups, block.strip, block.strips, layer, kUp, kDown)) {
+  if (share.parts == 1 && (index == kUp || index == kDown) && passes_bfloat(layer, groups, block)) {
     // In place of the floats, of which they need half of the room.
     between.stride = kernels::converted_strip_bytes(base_.linear_type, base_.intermediate);
     between.bytes = reinterpret_cast<std::byte*>(buffers_.intermediate + block.slot * intermediate_strip);

@@ -23,7 +23,7 @@ struct WorkerScratch {
   /// [kMostBlockStrips][hidden][16]: the worker's part of `sublayer`, which nothing else uses while outputs of projections and of the
   /// feed-forward network's first linear wait to be rounded.
   float* output = nullptr;
-  float* head[2] = {};          ///< [head width][16] each
+  float* head[2] = {};  ///< [head width][16] each
 };
 
 /// What the arena is planned for.
@@ -92,13 +92,16 @@ class Encoder {
   template <typename Value>
   kernels::AttentionCall<Value> attention_call(const Value* qkv, const PackedBatch& batch, uint32_t strip, uint32_t head,
                                                WorkerScratch& scratch) const;
-  /// Whether outputs may be kept in bfloat16 only: there must be room for those of one call before.
-  bool rounds_outputs() const {
-    return base_.linear_type == kernels::WeightType::kBFloat16 && kernels_.dots.bfloat16 && kernels_.dots.panels * kernels::kPanelColumns <= base_.hidden;
-  }
-  /// Attention by bfloat16 dot products, or null.
+  /// Whether there is room for the outputs of one call before they are rounded.
+  bool rounds_outputs() const { return kernels_.dots.panels * kernels::kPanelColumns <= base_.hidden; }
+  /// Attention by bfloat16 dot products, or null: beside weights that are rounded as much or more.
   const kernels::BfloatAttention* bfloat_attention() const {
-    return rounds_outputs() && base_.head_size % 2 == 0 ? kernels_.dots.attention : nullptr;
+    return base_.dot_products() && rounds_outputs() && base_.head_size % 2 == 0 ? kernels_.dots.attention : nullptr;
+  }
+  /// Whether a block passes from the feed-forward network's first linear to its second as bfloat16 only.
+  bool passes_bfloat(uint32_t layer, const RowGroups& groups, const Block& block) const {
+    return base_.linear_type == kernels::WeightType::kBFloat16 && kernels_.dots.bfloat16 && rounds_outputs() &&
+           passes_converted(groups, block.strip, block.strips, layer, kUp, kDown);
   }
   /// Linears of equal size that do not depend on each other, in one region: workers take blocks of strips and shares of the panels.
   void linears_by_panels(uint32_t layer, std::span<const LinearIndex> linears, const PackedBatch& batch) const;

@@ -288,8 +288,8 @@ void finish_panel(const Site& s, uint32_t panel) {
   }
 }
 
-/// Keeps the outputs of some panels in bfloat16. Words of a row side by side are never more than a call's panels fill, so that these are one
-/// piece of a strip.
+/// Keeps the outputs of some panels in bfloat16. Words of a row side by side are never more than a call's panels fill, so that these are
+/// one piece of a strip.
 void round_outputs(const Site& s, uint32_t panel, uint32_t panels) {
   const RoundedOutput& out = *s.site.rounded_y;
   const size_t begin = kernels::bfloat_feature_bytes(static_cast<size_t>(panel) * kPanelColumns);

@@ -65,6 +65,8 @@ struct BaseWeights {
   const void* position = nullptr;    ///< [positions, hidden]
   const void* token_type = nullptr;  ///< [token_types, hidden]
   NormWeights embeddings_norm;
+  /// Whether an instruction set may read the layers' weights by dot products.
+  bool dot_products() const { return linear_type == kernels::WeightType::kBFloat16 || linear_type == kernels::WeightType::kInt8; }
   const LayerWeights* layer = nullptr;  ///< [layers]
   LinearWeights pooler;                 ///< panels null where the base has none
   std::span<const std::byte> segment;   ///< of the bundle, which everything above points into, but what was repacked

@@ -6,8 +6,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/attention/attention.h"
 #include "tests/kernels/kernel_test.h"
+
+#include "kernels/attention/attention.h"
 
 namespace pets::kernels {
 

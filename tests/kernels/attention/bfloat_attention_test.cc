@@ -3,9 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/gemm/panel_layout.h"
 #include "tests/kernels/attention/attention_case.h"
 #include "tests/kernels/gemm/emulated_dots.h"
+
+#include "kernels/gemm/panel_layout.h"
 
 namespace pets::kernels {
 namespace {

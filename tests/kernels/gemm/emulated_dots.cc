@@ -211,7 +211,8 @@ std::vector<EmulatedDot> emulated_dots() {
   using Amx = units::AmxTiles;
   return {
       {"emulated_avx512", {false, 1, 1, 1, units::convert<units::Pmaddwd>, units::panel<units::Pmaddwd>, nullptr, nullptr}},
-      {"emulated_avx512_vnni_bf16", {true, 1, kMostDotPanels, kAnyPanels, units::convert<units::VnniUnit>, units::woven_panel, nullptr, nullptr,
+      {"emulated_avx512_vnni_bf16",
+       {true, 1, kMostDotPanels, kAnyPanels, units::convert<units::VnniUnit>, units::woven_panel, nullptr, nullptr,
         &units::kBfloatAttention<units::Dpbf16>}},
       {"emulated_avx512_amx", {true, 16, 2, 1, units::convert_strip_to_rows<Amx>, units::dot_panel_by_matrix<Amx>, Amx::begin, Amx::end}}};
 }

@@ -245,6 +245,7 @@ void register_attention(const KernelTable& table, const std::string& isa) {
                            qkv.get() + kHidden * kStripRows,
                            qkv.get() + 2 * kHidden * kStripRows,
                            strip,
+                           strip,
                            kHead,
                            0.177f,
                            &segment,

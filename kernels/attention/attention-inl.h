@@ -20,7 +20,7 @@ void weigh_values(const AttentionStrip& a, const AttentionSegment& segment, cons
   Rows16 sum[kColumns];
   PETS_UNROLL for (int c = 0; c < kColumns; ++c) sum[c] = rows_of(0);
   each_strip(segment.first_row, segment.rows, [&](uint32_t strip, uint32_t lane, uint32_t end, uint32_t) PETS_LAMBDA {
-    const float* v = a.v + strip * a.kv_stride + first_column * kStripRows;
+    const float* v = a.v + strip * a.v_stride + first_column * kStripRows;
     // The next head's values, a line a row: as many as there are columns of this tile, where the strip is whole.
     const float* next = v + a.next;
     for (; lane < end; ++lane, next += kStripRows) {
@@ -86,32 +86,45 @@ PETS_INLINE Rows16 softmax_weights(float* scores, uint32_t rows, float scale, co
   return div(rows_of(1), sum);
 }
 
-inline void attention_strip(const AttentionStrip& a) {
+/// The scores of a segment's rows, not scaled, into a.scratch: [rows][16].
+template <typename Value>
+PETS_INLINE void attention_scores(const AttentionCall<Value>& a, const AttentionSegment& segment) {
   alignas(64) static constexpr float kZeros[kStripRows] = {};
   static constexpr const float* kNoBias[1] = {kZeros};
+  each_strip(segment.first_row, segment.rows, [&](uint32_t strip, uint32_t lane, uint32_t end, uint32_t before) PETS_LAMBDA {
+    Tile t;
+    t.x = a.q;
+    t.w = a.k + strip * a.k_stride + lane;
+    t.w_stride = kStripRows;
+    t.k = a.head_size;
+    t.bias = kNoBias;
+    t.y = a.scratch + before * kStripRows;
+    t.prefetch = reinterpret_cast<const char*>(a.k + strip * a.k_stride + a.next);
+    tile_panel(t, end - lane, kStripRows);
+  });
+}
+
+/// Calls weigh(first column, columns) for tiles of at most kMost of a head's columns.
+template <uint32_t kMost, class Weigh>
+PETS_INLINE void each_value_tile(uint32_t head_size, Weigh weigh) {
+  for (uint32_t column = 0; column < head_size;) {
+    const uint32_t left = head_size - column;
+    const uint32_t tiles = (left + kMost - 1) / kMost;
+    const uint32_t columns = (left + tiles - 1) / tiles;
+    weigh(column, columns);
+    column += columns;
+  }
+}
+
+inline void attention_strip(const AttentionStrip& a) {
   for (uint32_t i = 0; i < a.segment_count; ++i) {
     const AttentionSegment& segment = a.segments[i];
     if (segment.rows == 0) continue;
-    each_strip(segment.first_row, segment.rows, [&](uint32_t strip, uint32_t lane, uint32_t end, uint32_t before) PETS_LAMBDA {
-      Tile t;
-      t.x = a.q;
-      t.w = a.k + strip * a.kv_stride + lane;
-      t.w_stride = kStripRows;
-      t.k = a.head_size;
-      t.bias = kNoBias;
-      t.y = a.scratch + before * kStripRows;
-      t.prefetch = reinterpret_cast<const char*>(a.k + strip * a.kv_stride + a.next);
-      tile_panel(t, end - lane, kStripRows);
-    });
+    attention_scores(a, segment);
     const Rows16 factor = softmax_weights(a.scratch, segment.rows, a.scale, a.q + a.next, a.out + a.next);
     const RowMask mask = row_mask(lane_range(segment.lane_begin, segment.lane_end));
-    for (uint32_t column = 0; column < a.head_size;) {
-      const uint32_t left = a.head_size - column;
-      const uint32_t tiles = (left + kValueColumns - 1) / kValueColumns;
-      const uint32_t columns = (left + tiles - 1) / tiles;
-      kWeighValues[columns](a, segment, a.scratch, column, factor, mask);
-      column += columns;
-    }
+    each_value_tile<kValueColumns>(a.head_size, [&](uint32_t column, uint32_t columns)
+                                                    PETS_LAMBDA { kWeighValues[columns](a, segment, a.scratch, column, factor, mask); });
   }
 }
 

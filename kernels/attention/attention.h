@@ -16,38 +16,36 @@ struct AttentionSegment {
 /// One head of the query rows of one strip:
 ///   score[j] = (sum over d of q[d] * k_j[d]) * scale;  p = exp(score - max) / sum of exps;  out[d] = sum over j of p[j] * v_j[d]
 /// with j ascending in every sum. Sequences are independent; the result for a row does not depend on its lane.
-/// q: the strip's [head_size][16] part. k, v: the head's part of strip 0; strip s at k + s * kv_stride (values).
-/// out: [head_size][16], rows in no segment keep their bits. scratch: attention_scratch_floats(longest rows) floats, aligned.
+/// q: the strip's [head_size][16] part. k, v: the head's part of strip 0; strip s at k + s * k_stride, v + s * v_stride.
+/// out: [head_size][16], rows in no segment keep their bits. All 64-byte aligned, strips of v too.
 template <typename Value>
 struct AttentionCall {
-  const Value* q = nullptr;
-  const Value* k = nullptr;
+  const float* q = nullptr;
+  const float* k = nullptr;
   const Value* v = nullptr;
-  size_t kv_stride = 0;
-  uint32_t head_size = 0;  ///< 1..256
-  float scale = 0;         ///< 1 / sqrt(head_size)
+  size_t k_stride = 0, v_stride = 0;  ///< values
+  uint32_t head_size = 0;             ///< 1..256
+  float scale = 0;                    ///< 1 / sqrt(head_size)
   const AttentionSegment* segments = nullptr;
   uint32_t segment_count = 0;
   float* out = nullptr;
   float* scratch = nullptr;
   size_t next = 0;  ///< values from this head's queries, keys, values and output to those of the next call, which are asked for; 0: none
 };
+/// scratch: attention_scratch_floats(longest rows) floats.
 using AttentionStrip = AttentionCall<float>;
 using AttentionStripFn = void (*)(const AttentionStrip&);
 
 /// Floats of scratch for sequences of up to `rows` rows.
 constexpr size_t attention_scratch_floats(size_t rows) { return (rows + kStripRows) * kStripRows; }
 
-/// The same by bfloat16 dot products, where an instruction set has them: q, k, v and exp(score - max) are rounded to bfloat16 (to nearest
-/// even, subnormals to zero), products are summed in float32 in pairs of neighbours, the sum of exps is that of the unrounded ones.
-/// head_size is even. q and k: words of two features, [head_size / 2][16 rows], the even one lower. v: [head_size][16 rows]. 64-byte
-/// aligned. scratch: bfloat_attention_scratch_floats.
+/// The same with values in bfloat16, where an instruction set has dot products for them: v and exp(score - max) are rounded (to nearest
+/// even, subnormals to zero), their products are summed in float32, two neighbours of the sequence at a time, and so are the rounded
+/// exps, so that weights still sum to 1. Scores stay float32: their errors would grow with them. scratch: bfloat_attention_scratch_floats.
 using BfloatAttentionStrip = AttentionCall<uint16_t>;
 struct BfloatAttention {
-  /// Rounds `features` of a strip, [features][16] floats, for q and k, and for v. In place of any part of a strip: feature f of what is
-  /// made begins with value 16 f, f even.
-  void (*round_pairs)(const float* x, size_t features, uint16_t* out);
-  void (*round_rows)(const float* x, size_t features, uint16_t* out);
+  /// Rounds values of a strip, [features][16].
+  void (*round_values)(const float* x, size_t features, uint16_t* out);
   void (*strip)(const BfloatAttentionStrip&);
 };
 

@@ -1,24 +1,18 @@
-// Attention by bfloat16 dot products over one dot unit (gemm/dot_tile-inl.h): see attention/attention.h.
+// Attention with bfloat16 values over one dot unit (gemm/dot_tile-inl.h): see attention/attention.h.
 //
 // A unit has besides
 //   store_bfloats(rows, out)                16 values, rounded
 //   join(first, from, second, count, out)   16 values: first[from, 16), then second[0, from); those from `count` on are zeros
 #pragma once
 
-#include "kernels/activation/exp-inl.h"
-#include "kernels/attention/attention.h"
-#include "kernels/attention/sequence_strips-inl.h"
+#include "kernels/attention/attention-inl.h"
 #include "kernels/gemm/dot_tile-inl.h"
 
 PETS_SIMD_BEGIN;
 namespace pets::kernels::PETS_SIMD_NAMESPACE {
 
 template <class Unit>
-void round_pairs(const float* x, size_t features, uint16_t* out) {
-  convert_bfloat<Unit>(x, features, reinterpret_cast<int32_t*>(out));
-}
-template <class Unit>
-void round_rows(const float* x, size_t features, uint16_t* out) {
+void round_values(const float* x, size_t features, uint16_t* out) {
   for (size_t f = 0; f < features; ++f) Unit::store_bfloats(load(x + f * kStripRows), out + f * kStripRows);
 }
 
@@ -33,16 +27,16 @@ struct ValueStrips {
 /// have; elsewhere its strips are made anew, as they would be if it began at one, with a zero behind an odd number of rows.
 template <class Unit>
 PETS_INLINE ValueStrips paired_values(const BfloatAttentionStrip& a, const AttentionSegment& segment, uint16_t* own) {
-  if (segment.first_row % 2 == 0 && segment.rows % 2 == 0) return {a.v, a.kv_stride, segment.first_row, segment.rows};
+  if (segment.first_row % 2 == 0 && segment.rows % 2 == 0) return {a.v, a.v_stride, segment.first_row, segment.rows};
   const size_t stride = static_cast<size_t>(a.head_size) * kStripRows;
   const uint32_t from = segment.first_row % kStripRows;
-  const uint16_t* v = a.v + segment.first_row / kStripRows * a.kv_stride;
-  for (uint32_t done = 0; done < segment.rows; done += kStripRows, v += a.kv_stride) {
+  const uint16_t* v = a.v + segment.first_row / kStripRows * a.v_stride;
+  for (uint32_t done = 0; done < segment.rows; done += kStripRows, v += a.v_stride) {
     const uint32_t count = segment.rows - done < kStripRows ? segment.rows - done : kStripRows;
     uint16_t* const out = own + done / kStripRows * stride;
     for (size_t at = 0; at < stride; at += kStripRows) {
       prefetch_l2(v + a.next + at);
-      Unit::join(v + at, from, v + a.kv_stride + at, count, out + at);
+      Unit::join(v + at, from, v + a.v_stride + at, count, out + at);
     }
   }
   return {own, stride, 0, segment.rows};
@@ -85,11 +79,11 @@ inline constexpr WeighBfloatValuesFn<Unit> kWeighBfloatValues[kPanelColumns] = {
 /// Turns scores into words of two neighbours' exp((score - max) * scale), at `weights`, which may be `scores`; returns 1 / their sum. The
 /// exponential is within 1e-6, beside roundings of 2e-3. Asks for lines as softmax_weights does.
 template <class Unit>
-PETS_INLINE Rows16 bfloat_softmax_weights(const float* scores, uint32_t rows, float scale, int32_t* weights, const uint16_t* next_q,
+PETS_INLINE Rows16 bfloat_softmax_weights(const float* scores, uint32_t rows, float scale, int32_t* weights, const float* next_q,
                                           const float* next_out) {
   const Broadcast factor = broadcast(scale * 1.44269504F);
   Rows16 top = load(scores);
-  for (uint32_t j = 1; j < rows; ++j, next_q += 2 * kStripRows) {
+  for (uint32_t j = 1; j < rows; ++j, next_q += kStripRows) {
     prefetch_l2(next_q);
     top = max(top, load(scores + j * kStripRows));
   }
@@ -98,52 +92,38 @@ PETS_INLINE Rows16 bfloat_softmax_weights(const float* scores, uint32_t rows, fl
     next_out += kStripRows;
     return exp2_short(max(mul(sub(load(scores + j * kStripRows), top), factor), broadcast(-126)));
   };
+  static constexpr int32_t kOnes = 0x3F803F80;
   Rows16 sum = rows_of(0);
   for (uint32_t j = 0; j < rows; j += 2, weights += kStripRows) {
     const Rows16 even = weight(j);
     const Rows16 odd = j + 1 < rows ? weight(j + 1) : rows_of(0);
-    sum = add(add(sum, even), odd);
     store_bits(bfloat_word<Unit>(even, odd), weights);
+    typename Unit::Inputs words;
+    words.load(weights);
+    sum = Unit::dot(sum, words, typename Unit::template Weights<1>(&kOnes).column(0));
   }
   return div(rows_of(1), sum);
 }
 
 template <class Unit>
 void bfloat_attention_strip(const BfloatAttentionStrip& a) {
-  alignas(64) static constexpr float kZeros[kStripRows] = {};
-  static constexpr const float* kNoBias[1] = {kZeros};
   for (uint32_t i = 0; i < a.segment_count; ++i) {
     const AttentionSegment& segment = a.segments[i];
     if (segment.rows == 0) continue;
-    each_strip(segment.first_row, segment.rows, [&](uint32_t strip, uint32_t lane, uint32_t end, uint32_t before) PETS_LAMBDA {
-      const uint16_t* const k = a.k + strip * a.kv_stride;
-      DotTile t;
-      t.x = reinterpret_cast<const int32_t*>(a.q);
-      t.w = reinterpret_cast<const int32_t*>(k) + lane;
-      t.w_stride = kStripRows;
-      t.steps = a.head_size / 2;
-      t.bias = kNoBias;
-      t.y = a.scratch + before * kStripRows;
-      t.prefetch = reinterpret_cast<const char*>(k + a.next);
-      dot_columns<Unit, 1>(t, end - lane, true);
-    });
+    attention_scores(a, segment);
     auto* const weights = reinterpret_cast<int32_t*>(a.scratch);  // each word where its first score was
     auto* const own = reinterpret_cast<uint16_t*>(a.scratch + attention_scratch_floats(segment.rows));
     const Rows16 factor = bfloat_softmax_weights<Unit>(a.scratch, segment.rows, a.scale, weights, a.q + a.next, a.out + a.next);
     const ValueStrips values = paired_values<Unit>(a, segment, own);
     const RowMask mask = row_mask(lane_range(segment.lane_begin, segment.lane_end));
-    for (uint32_t column = 0; column < a.head_size;) {
-      const uint32_t left = a.head_size - column;
-      const uint32_t tiles = (left + kPanelColumns - 1) / kPanelColumns;
-      const uint32_t columns = (left + tiles - 1) / tiles;
+    each_value_tile<kPanelColumns>(a.head_size, [&](uint32_t column, uint32_t columns) PETS_LAMBDA {
       kWeighBfloatValues<Unit>[columns - 1](a, values, weights, column, factor, mask);
-      column += columns;
-    }
+    });
   }
 }
 
 template <class Unit>
-inline constexpr BfloatAttention kBfloatAttention = {round_pairs<Unit>, round_rows<Unit>, bfloat_attention_strip<Unit>};
+inline constexpr BfloatAttention kBfloatAttention = {round_values<Unit>, bfloat_attention_strip<Unit>};
 
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE
 PETS_SIMD_END;

@@ -121,11 +121,11 @@ void dot_tile(const DotTile& t) {
     w += w_stride;
   };
   size_t left = t.steps;
-  constexpr int kUnrolled = unrolled_steps<Unit>();
-  if constexpr (kUnrolled > 1) {
+  constexpr int kAtOnce = unrolled_steps<Unit>();
+  if constexpr (kAtOnce > 1) {
     if (t.w_stride == kPanelColumns) {
-      for (; left >= kUnrolled; left -= kUnrolled) {
-        PETS_UNROLL for (int i = 0; i < kUnrolled; ++i) step(kPanelColumns);
+      for (; left >= kAtOnce; left -= kAtOnce) {
+        PETS_UNROLL for (int i = 0; i < kAtOnce; ++i) step(kPanelColumns);
       }
     }
   }

@@ -130,16 +130,17 @@ void Encoder::embed(const PackedBatch& batch, const tokenizer::Token* tokens, ui
 }
 
 template <typename Value>
-kernels::AttentionCall<Value> Encoder::attention_call(const Value* qkv, const PackedBatch& batch, uint32_t strip, uint32_t head,
+kernels::AttentionCall<Value> Encoder::attention_call(const PackedBatch& batch, uint32_t strip, uint32_t head,
                                                       WorkerScratch& scratch) const {
   const size_t hidden_strip = static_cast<size_t>(base_.hidden) * kStripRows;
   const size_t head_strip = static_cast<size_t>(base_.head_size) * kStripRows;
   const SequenceMap sequences = batch.sequence_map();
   kernels::AttentionCall<Value> call;
-  call.q = qkv + strip * 3 * hidden_strip + head * head_strip;
-  call.k = qkv + hidden_strip + head * head_strip;
-  call.v = qkv + 2 * hidden_strip + head * head_strip;
-  call.kv_stride = 3 * hidden_strip;
+  call.q = buffers_.qkv + strip * 3 * hidden_strip + head * head_strip;
+  call.k = buffers_.qkv + hidden_strip + head * head_strip;
+  call.v = reinterpret_cast<const Value*>(buffers_.qkv + 2 * hidden_strip) + head * head_strip;
+  call.k_stride = 3 * hidden_strip;
+  call.v_stride = 3 * hidden_strip * sizeof(float) / sizeof(Value);
   call.head_size = base_.head_size;
   call.scale = 1.0F / std::sqrt(static_cast<float>(base_.head_size));
   call.segments = sequences.segments + sequences.strip_begin[strip];
@@ -152,9 +153,9 @@ kernels::AttentionCall<Value> Encoder::attention_call(const Value* qkv, const Pa
 
 void Encoder::attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const {
   if (const kernels::BfloatAttention* attention = bfloat_attention()) {
-    attention->strip(attention_call(reinterpret_cast<const uint16_t*>(buffers_.qkv), batch, strip, head, scratch));
+    attention->strip(attention_call<uint16_t>(batch, strip, head, scratch));
   } else {
-    kernels_.attention_strip(attention_call(buffers_.qkv, batch, strip, head, scratch));
+    kernels_.attention_strip(attention_call<float>(batch, strip, head, scratch));
   }
 }
 
@@ -198,14 +199,12 @@ void Encoder::linear(uint32_t layer, LinearIndex index, const RowGroups& groups,
       break;
     default:  // query, key, value
       site.x = buffers_.hidden + block.strip * hidden_strip;
-      if (const kernels::BfloatAttention* attention = bfloat_attention()) {
-        auto* const values = reinterpret_cast<uint16_t*>(buffers_.qkv) + (block.strip * 3 + index) * hidden_strip;
-        rounded = {reinterpret_cast<std::byte*>(values), 3 * hidden_strip * sizeof(uint16_t),
-                   index == kValue ? attention->round_rows : attention->round_pairs};
-        break;
-      }
       site.y = buffers_.qkv + (block.strip * 3 + index) * hidden_strip;
       site.y_stride = 3 * hidden_strip;
+      if (const kernels::BfloatAttention* attention = bfloat_attention(); attention != nullptr && index == kValue) {
+        rounded = {reinterpret_cast<std::byte*>(site.y), site.y_stride * sizeof(float), attention->round_values};
+        site.y_stride = hidden_strip;
+      }
       break;
   }
   if (rounded.bytes != nullptr) {

@@ -48,7 +48,7 @@ struct EncoderCapacity {
 /// The activations of one session.
 struct EncoderBuffers {
   float* hidden = nullptr;           ///< [strips][hidden][16]: the residual stream, and the encoder's result
-  float* qkv = nullptr;              ///< [strips][3 hidden][16]; of bfloat16 values where attention reads those
+  float* qkv = nullptr;              ///< [strips][3 hidden][16]; values in bfloat16 where attention reads those
   float* context = nullptr;          ///< [strips][hidden][16]
   float* sublayer = nullptr;         ///< [threads * kMostBlockStrips][hidden][16]: a sublayer's dense output
   float* intermediate = nullptr;     ///< [threads * kMostBlockStrips][intermediate][16]
@@ -90,13 +90,12 @@ class Encoder {
   void attend(const PackedBatch& batch) const;
   void attend(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const;
   template <typename Value>
-  kernels::AttentionCall<Value> attention_call(const Value* qkv, const PackedBatch& batch, uint32_t strip, uint32_t head,
-                                               WorkerScratch& scratch) const;
+  kernels::AttentionCall<Value> attention_call(const PackedBatch& batch, uint32_t strip, uint32_t head, WorkerScratch& scratch) const;
   /// Whether there is room for the outputs of one call before they are rounded.
   bool rounds_outputs() const { return kernels_.dots.panels * kernels::kPanelColumns <= base_.hidden; }
-  /// Attention by bfloat16 dot products, or null: beside weights that are rounded as much or more.
+  /// Attention with values in bfloat16, or null: beside weights that are rounded as much or more.
   const kernels::BfloatAttention* bfloat_attention() const {
-    return base_.dot_products() && rounds_outputs() && base_.head_size % 2 == 0 ? kernels_.dots.attention : nullptr;
+    return base_.dot_products() && rounds_outputs() ? kernels_.dots.attention : nullptr;
   }
   /// Whether a block passes from the feed-forward network's first linear to its second as bfloat16 only.
   bool passes_bfloat(uint32_t layer, const RowGroups& groups, const Block& block) const {

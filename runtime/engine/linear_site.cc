@@ -278,35 +278,26 @@ void apply_operators(const Site& s, const SiteTask& task, uint32_t panel) {
   }
 }
 
-/// What follows the chains of one panel once all inputs are in.
-void finish_panel(const Site& s, uint32_t panel) {
-  for (uint32_t t = 0; t < s.tasks; ++t) apply_operators(s, s.task[t], panel);
-  if (s.site.activation == kernels::Activation::kNone) return;
+/// What follows the chains of neighbouring panels once all inputs are in: operators, activation, and rounding where the outputs are kept in
+/// bfloat16. Words of a row side by side are never more than a call's panels fill, so that these are one piece of a strip.
+void finish_panels(const Site& s, uint32_t panel, uint32_t panels) {
+  for (uint32_t i = 0; i < panels; ++i) {
+    for (uint32_t t = 0; t < s.tasks; ++t) apply_operators(s, s.task[t], panel + i);
+  }
+  const uint32_t width = std::min(s.weights.out - panel * kPanelColumns, panels * kPanelColumns);
+  const RoundedOutput* const out = s.site.rounded_y;
+  const size_t begin = kernels::bfloat_feature_bytes(static_cast<size_t>(panel) * kPanelColumns);
   for (uint32_t strip = 0; strip < s.strips; ++strip) {
     float* const tile = s.tile(strip, panel);
-    s.kernels.activate(s.site.activation, tile, s.width(panel), tile);
-  }
-}
-
-/// Keeps the outputs of some panels in bfloat16. Words of a row side by side are never more than a call's panels fill, so that these are
-/// one piece of a strip.
-void round_outputs(const Site& s, uint32_t panel, uint32_t panels) {
-  const RoundedOutput& out = *s.site.rounded_y;
-  const size_t begin = kernels::bfloat_feature_bytes(static_cast<size_t>(panel) * kPanelColumns);
-  const uint32_t width = std::min(s.weights.out - panel * kPanelColumns, panels * kPanelColumns);
-  for (uint32_t strip = 0; strip < s.strips; ++strip) {
-    std::byte* const to = out.bytes + strip * out.stride + begin;
-    if (out.round != nullptr) {
-      out.round(s.tile(strip, panel), width, reinterpret_cast<uint16_t*>(to));
+    if (s.site.activation != kernels::Activation::kNone) s.kernels.activate(s.site.activation, tile, width, tile);
+    if (out == nullptr) continue;
+    std::byte* const to = out->bytes + strip * out->stride + begin;
+    if (out->round != nullptr) {
+      out->round(tile, width, reinterpret_cast<uint16_t*>(to));
     } else {
-      s.kernels.dots.convert_strip(kernels::WeightType::kBFloat16, s.tile(strip, panel), width, to, nullptr);
+      s.kernels.dots.convert_strip(kernels::WeightType::kBFloat16, tile, width, to, nullptr);
     }
   }
-}
-
-void finish_panels(const Site& s, uint32_t panel, uint32_t panels) {
-  for (uint32_t i = 0; i < panels; ++i) finish_panel(s, panel + i);
-  if (s.site.rounded_y != nullptr) round_outputs(s, panel, panels);
 }
 
 }  // namespace

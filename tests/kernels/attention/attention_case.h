@@ -56,36 +56,30 @@ struct AttentionCase {
   void run(const KernelTable& table, uint32_t strip) {
     Floats scratch(attention_scratch_floats(longest), kNan);
     const std::vector<AttentionSegment> parts = segments(strip);
-    table.attention_strip(call(q, k, v, strip, parts, scratch));
+    table.attention_strip(call(v, strip, parts, scratch));
   }
   void run(const KernelTable& table) {
     for (uint32_t s = 0; s < strips(); ++s) run(table, s);
   }
-  /// By bfloat16 dot products.
+  /// With values in bfloat16.
   void run(const BfloatAttention& attention) {
-    const auto rounded = [&](const Floats& x, auto round) {
-      Buffer<uint16_t> y(x.size(), uint16_t{0x7FFF});
-      for (uint32_t s = 0; s < strips(); ++s) round(x.data() + s * stride, head_size, y.data() + s * stride);
-      return y;
-    };
-    const Buffer<uint16_t> q16 = rounded(q, attention.round_pairs), k16 = rounded(k, attention.round_pairs);
-    const Buffer<uint16_t> v16 = rounded(v, attention.round_rows);
+    Buffer<uint16_t> v16(v.size(), uint16_t{0x7FFF});
+    for (uint32_t s = 0; s < strips(); ++s) attention.round_values(v.data() + s * stride, head_size, v16.data() + s * stride);
     for (uint32_t s = 0; s < strips(); ++s) {
       Floats scratch(bfloat_attention_scratch_floats(longest, head_size), kNan);
       const std::vector<AttentionSegment> parts = segments(s);
-      attention.strip(call(q16, k16, v16, s, parts, scratch));
+      attention.strip(call(v16, s, parts, scratch));
     }
   }
 
  private:
   template <class Value>
-  AttentionCall<Value> call(const Buffer<Value>& q_, const Buffer<Value>& k_, const Buffer<Value>& v_, uint32_t strip,
-                            const std::vector<AttentionSegment>& parts, Floats& scratch) {
+  AttentionCall<Value> call(const Buffer<Value>& values, uint32_t strip, const std::vector<AttentionSegment>& parts, Floats& scratch) {
     AttentionCall<Value> a;
-    a.q = q_.data() + strip * stride;
-    a.k = k_.data();
-    a.v = v_.data();
-    a.kv_stride = stride;
+    a.q = q.data() + strip * stride;
+    a.k = k.data();
+    a.v = values.data();
+    a.k_stride = a.v_stride = stride;
     a.head_size = head_size;
     a.scale = 1 / std::sqrt(static_cast<float>(head_size));
     a.segments = parts.data();

@@ -6,10 +6,12 @@
 #include <cstring>
 #include <random>
 
+#include "tests/kernels/gemm/emulated_dots.h"
 #include "tests/testing_util/random_model.h"
 
 #include "kernels/isa.h"
 #include "pets/pets.h"
+#include "runtime/engine/model_impl.h"
 
 namespace pets {
 namespace {
@@ -23,6 +25,7 @@ struct Case {
   kernels::Isa isa;
   ModelShape shape;
   Precision precision;
+  std::string emulated{};  ///< the dot products of another CPU, as loops beside the kernels of `isa`
 };
 
 /// Forces an instruction set for the models loaded while it lives.
@@ -65,6 +68,12 @@ TEST_P(BatchInvariance, LogitsAreTheSameBitsAloneAndInAnyMix) {
   testing_util::write_random_bundle(file.path(), base, tasks, GetParam().precision);
   auto model = Model::load(file.c_str());
   ASSERT_TRUE(model) << model.status().c_str();
+  kernels::KernelTable table = *(*model)->impl().kernels;
+  for (const kernels::EmulatedDot& emulated : kernels::emulated_dots()) {
+    if (emulated.name != GetParam().emulated) continue;
+    table.dots = emulated.dots;
+    (*model)->impl().kernels = &table;
+  }
 
   struct Stored {
     std::string task;
@@ -106,6 +115,7 @@ TEST_P(BatchInvariance, LogitsAreTheSameBitsAloneAndInAnyMix) {
   constexpr uint32_t kThreads[] = {1, 2, 5, 16};
 #endif
   for (const uint32_t threads : kThreads) {
+    if (!GetParam().emulated.empty() && threads != 2) continue;  // loops are slow; two take both ways through a layer
     for (const uint32_t tokens : {base.positions, 1024U}) {
       if (threads == 5 && tokens == base.positions) continue;
       SessionOptions options;
@@ -150,11 +160,20 @@ std::vector<Case> cases() {
     all.push_back({isa, {40, 3, 5, 72, 61, 40, 1}, Precision::kFloat32});
     all.push_back({isa, {44, 1, 2, 1100, 61, 40, 1}, Precision::kFloat32});  // more inputs than a linear takes at once
   }
+#ifndef PETS_EMULATED
+  for (const kernels::EmulatedDot& emulated : kernels::emulated_dots()) {
+    for (const Precision precision : {Precision::kBFloat16, Precision::kInt8}) {
+      if (precision == Precision::kBFloat16 && !emulated.dots.bfloat16) continue;
+      all.push_back({kernels::Isa::kPortable, {42, 2, 3, 75, 61, 40, 1}, precision, emulated.name});
+    }
+  }
+#endif
   return all;
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryIsa, BatchInvariance, testing::ValuesIn(cases()), [](const auto& test) {
-  return std::string(kernels::isa_name(test.param.isa)) + "_hidden" + std::to_string(test.param.shape.hidden) + "_" +
+  const std::string& emulated = test.param.emulated;
+  return (emulated.empty() ? std::string(kernels::isa_name(test.param.isa)) : emulated) + "_hidden" + std::to_string(test.param.shape.hidden) + "_" +
          std::string(converter::precision_name(test.param.precision));
 });
 

@@ -173,8 +173,8 @@ std::vector<Case> cases() {
 
 INSTANTIATE_TEST_SUITE_P(EveryIsa, BatchInvariance, testing::ValuesIn(cases()), [](const auto& test) {
   const std::string& emulated = test.param.emulated;
-  return (emulated.empty() ? std::string(kernels::isa_name(test.param.isa)) : emulated) + "_hidden" + std::to_string(test.param.shape.hidden) + "_" +
-         std::string(converter::precision_name(test.param.precision));
+  return (emulated.empty() ? std::string(kernels::isa_name(test.param.isa)) : emulated) + "_hidden" +
+         std::to_string(test.param.shape.hidden) + "_" + std::string(converter::precision_name(test.param.precision));
 });
 
 }  // namespace

@@ -100,6 +100,7 @@ class Encoder {
   /// Whether a block passes from the feed-forward network's first linear to its second as bfloat16 only.
   bool passes_bfloat(uint32_t layer, const RowGroups& groups, const Block& block) const {
     return base_.linear_type == kernels::WeightType::kBFloat16 && kernels_.dots.bfloat16 && rounds_outputs() &&
+           base_.intermediate >= kernels::kPanelColumns &&  // or a converted strip may be larger than the floats
            passes_converted(groups, block.strip, block.strips, layer, kUp, kDown);
   }
   /// Linears of equal size that do not depend on each other, in one region: workers take blocks of strips and shares of the panels.

@@ -154,6 +154,7 @@ std::vector<Case> cases() {
 #endif
     all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kBFloat16});  // inputs that fill no whole group
     all.push_back({isa, {42, 2, 3, 75, 61, 40, 1}, Precision::kInt8});
+    all.push_back({isa, {34, 1, 2, 9, 61, 40, 1}, Precision::kBFloat16});  // fewer inputs than a converted strip has room for
     if (only_dots) continue;
     all.push_back({isa, {48, 2, 3, 112, 211, 96, 2}, Precision::kFloat32});
     all.push_back({isa, {64, 1, 2, 100, 97, 64, 2}, Precision::kFloat16});
@@ -165,6 +166,7 @@ std::vector<Case> cases() {
     for (const Precision precision : {Precision::kBFloat16, Precision::kInt8}) {
       if (precision == Precision::kBFloat16 && !emulated.dots.bfloat16) continue;
       all.push_back({kernels::Isa::kPortable, {42, 2, 3, 75, 61, 40, 1}, precision, emulated.name});
+      all.push_back({kernels::Isa::kPortable, {34, 1, 2, 9, 61, 40, 1}, precision, emulated.name});
     }
   }
 #endif

@@ -30,7 +30,7 @@ struct BroadcastWords {
 
 template <class Unit>
 void whole_strips_dot(const DotPanel& a) {
-  a.planes != nullptr ? woven_dot_panels<Unit>(a) : dense_dot_panels<Unit>(a);
+  a.planes != nullptr ? woven_dot_panels<Unit>(a) : dot_panel_with<Unit>(a);
 }
 
 template <class Unit>

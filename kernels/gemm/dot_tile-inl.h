@@ -71,7 +71,7 @@ template <class Unit>
 struct NoColumnsWork {
   explicit PETS_INLINE NoColumnsWork(const DotTile&) {}
   PETS_INLINE void step() {}
-  PETS_INLINE void finish(const int32_t*) {}
+  PETS_INLINE void finish(int32_t*) {}
 };
 
 template <class Unit>
@@ -293,20 +293,19 @@ PETS_INLINE void stage_groups(const DotPanel& a, size_t first, size_t groups, in
 
 template <class Unit>
 void dot_panel_with(const DotPanel& a) {
-  constexpr size_t kGroup = input_group(Unit::kType), kStepsOfGroup = Unit::kWide ? 2 : 1;
+  if (!Unit::kWide && a.planes == nullptr) return dense_dot_panels<Unit>(a);
+  constexpr size_t kGroup = input_group(Unit::kType), kStepsOfGroup = Unit::kWide ? 2 : 1, kBlock = kStageSteps / kStepsOfGroup;
   const size_t groups = (a.k + kGroup - 1) / kGroup;
   alignas(64) int32_t stage[kStageSteps * kPanelColumns];
   alignas(64) int32_t sums[kMostDotStrips * kPanelColumns * kStripRows];
   alignas(64) int32_t corrections[kPanelColumns];
-  const bool staged = Unit::kWide || a.planes;
-  const size_t block = staged ? kStageSteps / kStepsOfGroup : groups;
   for (uint32_t first = 0; first < a.strips; first += kMostDotStrips) {
     const uint32_t strips = a.strips - first < kMostDotStrips ? a.strips - first : kMostDotStrips;
     DotTile t;
     t.x = reinterpret_cast<const int32_t*>(static_cast<const char*>(a.x) + first * a.x_stride);
     t.x_stride = a.x_stride / sizeof(int32_t);
-    t.w = staged ? stage : static_cast<const int32_t*>(a.panel);
-    t.w_stride = staged ? kPanelColumns : a.width;
+    t.w = stage;
+    t.w_stride = kPanelColumns;
     t.sums = sums;
     t.corrections = corrections;
     t.bias = a.bias + first;
@@ -315,11 +314,11 @@ void dot_panel_with(const DotPanel& a) {
     t.y = a.y + first * a.y_stride;
     t.y_stride = a.y_stride;
     // Staging asks for the next panel itself; asking again for what lies in L1 costs nothing.
-    t.prefetch = staged ? reinterpret_cast<const char*>(stage) : static_cast<const char*>(a.prefetch ? a.prefetch : a.panel);
+    t.prefetch = reinterpret_cast<const char*>(stage);
     size_t done = 0;
     do {
-      const size_t now = groups - done < block ? groups - done : block;
-      if (staged) stage_groups<Unit>(a, done, now, stage);
+      const size_t now = groups - done < kBlock ? groups - done : kBlock;
+      stage_groups<Unit>(a, done, now, stage);
       t.steps = now * kStepsOfGroup;
       t.first = done == 0;
       t.last = done + now == groups;

@@ -75,7 +75,7 @@ PETS_INLINE M RebindMask(FloatTag, M m) { return m; }
 PETS_INLINE M TestBit(I a, I bit) { return (a & bit) != 0; }
 PETS_INLINE V IfThenElse(M m, V yes, V no) { return BitCast(FloatTag(), (m & BitCast(IntTag(), yes)) | (~m & BitCast(IntTag(), no))); }
 PETS_INLINE V IfThenElseZero(M m, V yes) { return BitCast(FloatTag(), m & BitCast(IntTag(), yes)); }
-PETS_INLINE V Max(V a, V b) { return IfThenElse(b < a, a, b); }  // b where either is NaN, as on x86
+PETS_INLINE V Max(V a, V b) { return IfThenElse(a < b, b, a); }
 PETS_INLINE V Min(V a, V b) { return IfThenElse(b < a, b, a); }
 
 // Widens IEEE halves: shifted into place they lack a factor 2^112 (which also makes subnormals normal); infinities and NaNs then lack

@@ -197,7 +197,7 @@ void panel_under_planes(const DotPanel& a) {
   a.strips == 1 ? last_strip_dot<Unit>(a) : woven_dot_panels<Unit>(a);
 }
 void woven_panel(const DotPanel& a) {
-  if (a.planes == nullptr) return a.type == WeightType::kInt8 ? dense_dot_panels<VnniUnit>(a) : dense_dot_panels<Dpbf16>(a);
+  if (a.planes == nullptr) return panel<VnniUnit>(a);
   a.type == WeightType::kInt8 ? panel_under_planes<VnniUnit>(a) : panel_under_planes<Dpbf16>(a);
 }
 

@@ -9,8 +9,8 @@ namespace pets::kernels {
 
 /// Ascending: a greater value is preferred where the CPU has it. The last words of a name are what the level adds to the one it builds on
 /// (base_isa): neon_dot is Armv8.2 with dot products and half-precision arithmetic (Cortex-A78AE), neon_bf16 has bfloat16 and int8
-/// matrix products too (Neoverse V3AE), avx512_vnni and avx512_bf16 are AVX-512 with these extensions, the latter with both; avx512_amx
-/// has the matrix tiles of Sapphire Rapids besides, for bfloat16 and int8.
+/// matrix products too (Neoverse V3AE), avx512_vnni and avx512_bf16 are AVX-512 with these extensions, the latter with both and with
+/// BITALG (Zen 4, Sapphire Rapids and later); avx512_amx has the matrix tiles of Sapphire Rapids besides, for bfloat16 and int8.
 enum class Isa : uint8_t {
   kPortable = 0,
   kNeon = 1,

@@ -61,11 +61,11 @@ bool cpu_has(Isa isa) {
   if (!all_set(seven.ebx, kF | kDq | kCd | kBw | kVl)) return false;
   if (!all_set(saved_state(), bit(5) | bit(6) | bit(7))) return false;  // mask registers, upper halves, upper registers
   if (isa == Isa::kAvx512) return true;
-  constexpr unsigned kVnni = bit(11), kBf16 = bit(5);
+  constexpr unsigned kVnni = bit(11), kBitalg = bit(12), kBf16 = bit(5);
   if (!all_set(seven.ecx, kVnni)) return false;
   if (isa == Isa::kAvx512Vnni) return true;
   if (seven.eax < 1 || !all_set(cpuid(7, 1).eax, kBf16)) return false;
-  if (isa == Isa::kAvx512Bf16) return true;
+  if (isa == Isa::kAvx512Bf16) return all_set(seven.ecx, kBitalg);
   constexpr unsigned kAmxBf16 = bit(22), kAmxTile = bit(24), kAmxInt8 = bit(25);
   return isa == Isa::kAvx512Amx && all_set(seven.edx, kAmxBf16 | kAmxTile | kAmxInt8) && tiles_granted();
 }

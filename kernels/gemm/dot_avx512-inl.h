@@ -35,8 +35,9 @@ void whole_strips_dot(const DotPanel& a) {
 
 template <class Unit>
 void avx512_dot_panel(const DotPanel& a) {
-  if (!takes_few_rows(a) && (a.planes == nullptr || a.strips != 1)) return whole_strips_dot<Unit>(a);
-  last_strip_dot<Unit>(a);
+  if (a.planes != nullptr && (a.strips == 1 || Unit::kType == WeightType::kBFloat16)) return dot_columns_from<Unit, true>(a, 0);
+  if (!takes_few_rows(a)) return whole_strips_dot<Unit>(a);
+  a.planes != nullptr ? dot_columns_from<Unit, true>(a, a.strips - 1) : dot_columns_from<Unit, false>(a, a.strips - 1);
   if (a.strips == 1) return;
   DotPanel others = a;
   --others.strips;

@@ -1,4 +1,5 @@
-// bfloat16 dot products for AVX-512 with BF16 (Cooper Lake, Sapphire Rapids, Zen 4): vdpbf16ps. int8 goes to VNNI, which these CPUs have.
+// bfloat16 dot products for AVX-512 with BF16 and BITALG (Sapphire Rapids, Zen 4, and later): vdpbf16ps. int8 goes to VNNI, which these
+// CPUs have.
 //
 // vdpbf16ps adds the odd input's product first, then the even one's, rounds each sum to nearest even, and takes subnormals as zero, inputs
 // and results.
@@ -18,6 +19,20 @@ static_assert(HWY_STATIC_TARGET == HWY_AVX3);
 PETS_SIMD_BEGIN;
 namespace pets::kernels::avx512_bf16 {
 namespace {
+
+/// Of each byte of a panel's 16 words, from each even input on: the bit of its input in the planes of its pair of columns.
+struct PlaneBits {
+  alignas(64) uint8_t bit[32 / 2][64] = {};
+  constexpr PlaneBits() {
+    for (uint32_t pair = 0; pair < 32 / 2; ++pair) {
+      for (uint32_t byte = 0; byte < 64; ++byte) {
+        const uint32_t odd_column = byte / 4 % 2, input = 2 * pair + byte / 2 % 2;
+        bit[pair][byte] = static_cast<uint8_t>(32 * odd_column + 31 - input);
+      }
+    }
+  }
+};
+constexpr PlaneBits kPlaneBits;
 
 struct Bfloat16Unit {
   static constexpr WeightType kType = WeightType::kBFloat16;
@@ -50,6 +65,13 @@ struct Bfloat16Unit {
   static PETS_INLINE Rows16 dot(Rows16 sums, const Inputs& inputs, __m512i weight) {
     sums.v[0].raw = _mm512_dpbf16_ps(sums.v[0].raw, reinterpret_cast<__m512bh>(inputs.value), reinterpret_cast<__m512bh>(weight));
     return sums;
+  }
+  /// keep_inputs by one instruction: 0.02 to 0.1 of the peak.
+  static PETS_INLINE Bits16 load_kept(const Bits16& planes, uint32_t input, const uint32_t* words) {
+    const __mmask64 kept = _mm512_bitshuffle_epi64_mask(planes.v[0].raw, _mm512_load_si512(kPlaneBits.bit[input / 2]));
+    Bits16 columns;
+    columns.v[0].raw = _mm512_maskz_loadu_epi8(kept, words);
+    return columns;
   }
   static PETS_INLINE Rows16 dot_columns(Rows16 sums, int32_t input, const Bits16& weights) {
     sums.v[0].raw =

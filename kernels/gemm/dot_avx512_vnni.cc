@@ -34,6 +34,9 @@ struct Int8Unit {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sums.v[0].raw) : "v"(_mm512_set1_epi32(input)), "v"(weights.v[0].raw));
     return sums;
   }
+  static PETS_INLINE Bits16 load_kept(const Bits16& planes, uint32_t input, const uint32_t* words) {
+    return keep_inputs<4>(planes, input, load_bits_unaligned(words));
+  }
   static PETS_INLINE Bits16 column_sums(Bits16 sums, const Bits16& words) {
     sums.v[0].raw = _mm512_dpbusd_epi32(sums.v[0].raw, _mm512_set1_epi8(1), words.v[0].raw);
     return sums;

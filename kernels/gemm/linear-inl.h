@@ -77,11 +77,11 @@ void few_rows_linear(const LinearPanel& a) {
   const float* const x[1] = {a.x + last * a.x_stride};
   float* const y = a.y + last * a.y_stride;
   const auto* const next = static_cast<const char*>(last == 0 ? a.prefetch : nullptr);
-  PlainColumns<kType> weights{static_cast<const char*>(a.panel), a.width * weight_bytes(kType), next};
-  Rows16 sums[1][kHalfRows];
-  start_columns(a.bias != nullptr ? a.bias[last] : nullptr, y, a.width, sums[0]);
+  PlainColumns<kType> weights[1] = {{static_cast<const char*>(a.panel), a.width * weight_bytes(kType), next}};
+  Rows16 sums[1][1][kHalfRows];
+  start_columns(a.bias != nullptr ? a.bias[last] : nullptr, y, a.width, sums[0][0]);
   column_lanes<FloatColumns>(x, a.k, weights, sums);
-  store_columns(sums[0], a.width, true, y);
+  store_columns(sums[0][0], a.width, true, y);
 }
 
 inline void linear_panel(const LinearPanel& a) {

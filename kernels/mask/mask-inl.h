@@ -146,77 +146,98 @@ void masked_strips_of(const MaskedPanel& a) {
 }
 
 /// A panel's weights under its planes, +0 where they are not kept, where lanes are columns (gemm/column_lanes-inl.h). kFirst: it is read
-/// for the first time, from beyond L2: a panel's products by a task's few rows are soon done.
+/// for the first time, while what is read next is asked for from beyond L2: a task's rows are few, so a panel is soon done with.
 template <WeightType kType, bool kFirst>
 struct MaskedColumns {
   static constexpr size_t kBlock = 32;
-  static constexpr size_t kFarRows = 192;
-  const char* panel;
-  size_t width;
-  const uint32_t* planes;
+  const char* panel = nullptr;
+  size_t width = 0;
+  const uint32_t* planes = nullptr;
+  ptrdiff_t to_next = 0, planes_to_next = 0;  ///< kFirst only: bytes and words from here to what is read next
   Bits16 keep{};
   bool odd = false;  ///< bfloat16, whose inputs lie in pairs
 
   PETS_INLINE void block() {
     keep = load_bits(planes);
+    if constexpr (kFirst) prefetch_l2(planes + planes_to_next);
     planes += kPanelColumns;
-    if constexpr (kFirst) prefetch_l2(planes + 8 * kPanelColumns);
   }
   PETS_INLINE Rows16 next() {
-    if constexpr (kFirst) prefetch_l2(panel + kFarRows * width * weight_bytes(kType));
-    Bits16 columns;
-    if constexpr (kType == WeightType::kBFloat16) {
-      if constexpr (kFirst) prefetch_l1(panel + kAhead * width * weight_bytes(kType));  // others: load_weights does
-      const Bits16 words = load_bits_unaligned(reinterpret_cast<const uint32_t*>(panel));
-      columns = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
-      if (odd) panel += 2 * width * sizeof(uint16_t);
-      odd = !odd;
+    if constexpr (kFirst) prefetch_l2(panel + to_next);
+    Rows16 kept;
+    if constexpr (kType == WeightType::kFloat32) {
+      const auto* const w = reinterpret_cast<const float*>(panel);
+      prefetch_l1(w + 2 * kAhead * kPanelColumns);
+      kept = load_where_negative(keep, w);
+      panel += width * sizeof(float);
     } else {
-      columns = bits(load_weights<kType>(panel, 0));
-      panel += width * weight_bytes(kType);
+      Bits16 columns;
+      if constexpr (kType == WeightType::kBFloat16) {
+        if constexpr (kFirst) prefetch_l1(panel + kAhead * width * weight_bytes(kType));  // others: load_weights does
+        const Bits16 words = load_bits_unaligned(reinterpret_cast<const uint32_t*>(panel));
+        columns = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
+        if (odd) panel += 2 * width * sizeof(uint16_t);
+        odd = !odd;
+      } else {
+        columns = bits(load_weights<kType>(panel, 0));
+        panel += width * weight_bytes(kType);
+      }
+      kept = floats(bit_and(shift_right_signed<31>(keep), columns));
     }
-    const Rows16 kept = floats(bit_and(shift_right_signed<31>(keep), columns));
     keep = add(keep, keep);
     return kept;
   }
 };
 
-/// kHalves times 8 rows from half `first` on times panel `p`.
-template <int kHalves, class Weights>
-PETS_INLINE void masked_columns_tile(const MaskedPanel& a, uint32_t first, uint32_t p, Weights weights) {
-  const auto width = static_cast<uint32_t>(weights.width);
+/// kHalves times 8 rows from half `first` on times kPanels panels from `panel` on.
+template <WeightType kType, bool kFirst, int kHalves, int kPanels>
+PETS_INLINE void masked_columns_tile(const MaskedPanel& a, uint32_t first, uint32_t panel) {
+  const uint32_t width = kPanels == 1 && panel + 1 == a.panels ? a.width : kPanelColumns;
+  const size_t panel_bytes = padded_inputs(kType, a.k) * kPanelColumns * weight_bytes(kType), plane_words = bit_plane_words(a.k);
+  // What is read next: after the last panels the first ones, by the next task.
+  const ptrdiff_t panels_to_next = panel + kPanels < a.panels ? kPanels : -static_cast<ptrdiff_t>(panel);
   const float* x[kHalves];
-  float* y[kHalves];
-  Rows16 sums[kHalves][kHalfRows];
+  MaskedColumns<kType, kFirst> weights[kPanels];
+  Rows16 sums[kPanels][kHalves][kHalfRows];
+  const auto y_of = [&](int h, int p) PETS_LAMBDA {
+    const uint32_t half = first + static_cast<uint32_t>(h);
+    return a.y + half / 2 * a.y_stride + half % 2 * kHalfRows + (panel + static_cast<uint32_t>(p)) * kPanelColumns * kStripRows;
+  };
+  PETS_UNROLL for (int p = 0; p < kPanels; ++p) {
+    const size_t at = panel + static_cast<uint32_t>(p);
+    weights[p].panel = static_cast<const char*>(a.panel) + at * panel_bytes;
+    weights[p].width = width;
+    weights[p].planes = a.planes + at * plane_words;
+    weights[p].to_next = panels_to_next * static_cast<ptrdiff_t>(panel_bytes);
+    weights[p].planes_to_next = panels_to_next * static_cast<ptrdiff_t>(plane_words);
+    const float* const bias = a.bias != nullptr ? a.bias + at * kPanelColumns : nullptr;
+    PETS_UNROLL for (int h = 0; h < kHalves; ++h) start_columns(bias, y_of(h, p), width, sums[p][h]);
+  }
   PETS_UNROLL for (int h = 0; h < kHalves; ++h) {
     const uint32_t half = first + static_cast<uint32_t>(h);
     x[h] = a.x + half / 2 * a.x_stride + half % 2 * kHalfRows;
-    y[h] = a.y + half / 2 * a.y_stride + half % 2 * kHalfRows + p * kPanelColumns * kStripRows;
-    start_columns(a.bias != nullptr ? a.bias + p * kPanelColumns : nullptr, y[h], width, sums[h]);
   }
   column_lanes<FloatColumns>(x, a.k, weights, sums);
   const uint32_t last = (a.rows - 1) / kHalfRows;
-  PETS_UNROLL for (int h = 0; h < kHalves; ++h) {
-    const uint32_t half = first + static_cast<uint32_t>(h);
-    store_columns(sums[h], width, half == last && half % 2 == 0, y[h]);
+  PETS_UNROLL for (int p = 0; p < kPanels; ++p) {
+    PETS_UNROLL for (int h = 0; h < kHalves; ++h) {
+      const uint32_t half = first + static_cast<uint32_t>(h);
+      store_columns(sums[p][h], width, half == last && half % 2 == 0, y_of(h, p));
+    }
   }
 }
 
 template <WeightType kType>
 void masked_columns(const MaskedPanel& a) {
-  for (uint32_t p = 0; p < a.panels; ++p) {
-    const size_t width = p + 1 == a.panels ? a.width : kPanelColumns;
-    const auto* const panel = static_cast<const char*>(a.panel) + p * padded_inputs(kType, a.k) * kPanelColumns * weight_bytes(kType);
-    const uint32_t* const planes = a.planes + p * bit_plane_words(a.k);
-    each_column_tile(a.rows, [&](auto halves, uint32_t first) PETS_LAMBDA {
-      constexpr int kHalves = decltype(halves)::kCount;
-      if (first == 0) {
-        masked_columns_tile<kHalves>(a, first, p, MaskedColumns<kType, true>{panel, width, planes});
-      } else {
-        masked_columns_tile<kHalves>(a, first, p, MaskedColumns<kType, false>{panel, width, planes});
-      }
-    });
-  }
+  const uint32_t halves = (a.rows + kHalfRows - 1) / kHalfRows, whole = a.width == kPanelColumns ? a.panels : a.panels - 1;
+  each_column_tile(halves, a.panels, whole, [&](auto rows, uint32_t half, auto panels, uint32_t panel) PETS_LAMBDA {
+    constexpr int kHalves = decltype(rows)::kCount, kPanels = decltype(panels)::kCount;
+    if (half == 0) {
+      masked_columns_tile<kType, true, kHalves, kPanels>(a, half, panel);
+    } else {
+      masked_columns_tile<kType, false, kHalves, kPanels>(a, half, panel);
+    }
+  });
 }
 
 template <WeightType kType>

@@ -25,6 +25,12 @@ using vectors::FloatTag;
 using vectors::IntTag;
 inline constexpr size_t kVectors = kStripRows / vectors::kLanes;  // registers of one Rows16
 
+/// A number that a generic lambda gets as its argument's type.
+template <int kNumber>
+struct Count {
+  static constexpr int kCount = kNumber;
+};
+
 /// One value for all rows.
 using Broadcast = vectors::V;
 PETS_INLINE Broadcast broadcast(float value) { return hn::Set(FloatTag(), value); }

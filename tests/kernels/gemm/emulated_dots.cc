@@ -66,6 +66,9 @@ struct VnniUnit {
     std::memcpy(word, &words, sizeof word);
     return with_each_row(sums, [&](uint32_t column, int32_t sum) { return dpbusd(sum, input, word[column]); });
   }
+  static Bits16 load_kept(const Bits16& planes, uint32_t input, const uint32_t* words) {
+    return keep_inputs<4>(planes, input, load_bits_unaligned(words));
+  }
   static Bits16 column_sums(const Bits16& sums, const Bits16& words) { return dot_columns(sums, 0x01010101, words); }
 };
 
@@ -114,6 +117,9 @@ struct Dpbf16 {
   }
   static Rows16 dot(const Rows16& sums, const Words& inputs, int32_t weight) {
     return with_each_row(sums, [&](uint32_t row, float sum) { return add_products(sum, inputs.value[row], weight); });
+  }
+  static Bits16 load_kept(const Bits16& planes, uint32_t input, const uint32_t* words) {
+    return keep_inputs<2>(planes, input, load_bits_unaligned(words));
   }
   static Rows16 dot_columns(const Rows16& sums, int32_t input, const Bits16& words) {
     int32_t word[kStripRows];
@@ -190,11 +196,10 @@ template <class Int8Unit>
 void panel(const DotPanel& a) {
   a.type == WeightType::kInt8 ? dot_panel_with<Int8Unit>(a) : dot_panel_with<Dpbf16>(a);
 }
-/// As AVX-512 does it: weights are masked beside a tile.
 /// As gemm/dot_avx512-inl.h does it; here few rows are those of one strip.
 template <class Unit>
 void panel_under_planes(const DotPanel& a) {
-  a.strips == 1 ? last_strip_dot<Unit>(a) : woven_dot_panels<Unit>(a);
+  a.strips == 1 || Unit::kType == WeightType::kBFloat16 ? dot_columns_from<Unit, true>(a, 0) : woven_dot_panels<Unit>(a);
 }
 void woven_panel(const DotPanel& a) {
   if (a.planes == nullptr) return panel<VnniUnit>(a);

@@ -72,8 +72,8 @@ PETS_INLINE Rows16 load_columns(const float* values, uint32_t width) {
   for (uint32_t c = 0; c < width; ++c) all[c] = values[c];
   return load(all);
 }
-/// What the chains of 8 rows start from: bias, [width], or where it is null y, [width][16 rows].
-PETS_INLINE void start_columns(const float* bias, const float* y, uint32_t width, Rows16 (&start)[kHalfRows]) {
+/// The starts of a narrow panel, or of chains that go on. Not inlined, nor is store_narrow: tiles are many.
+__attribute__((noinline)) inline void start_narrow(const float* bias, const float* y, uint32_t width, Rows16 (&start)[kHalfRows]) {
   if (bias != nullptr) {
     const Rows16 columns = load_columns(bias, width);
     PETS_UNROLL for (int r = 0; r < kHalfRows; ++r) start[r] = columns;
@@ -84,6 +84,12 @@ PETS_INLINE void start_columns(const float* bias, const float* y, uint32_t width
     for (int r = 0; r < kHalfRows; ++r) rows[r][c] = y[c * kStripRows + static_cast<uint32_t>(r)];
   }
   PETS_UNROLL for (int r = 0; r < kHalfRows; ++r) start[r] = load(rows[r]);
+}
+/// What the chains of 8 rows start from: bias, [width], or where it is null y, [width][16 rows].
+PETS_INLINE void start_columns(const float* bias, const float* y, uint32_t width, Rows16 (&start)[kHalfRows]) {
+  if (bias == nullptr || width != kStripRows) return start_narrow(bias, y, width, start);
+  const Rows16 columns = load_unaligned(bias);
+  PETS_UNROLL for (int r = 0; r < kHalfRows; ++r) start[r] = columns;
 }
 
 /// y[c * stride + r] = sums[r][c]; y and stride are multiples of 8 floats.
@@ -117,19 +123,19 @@ PETS_INLINE void turn_columns(const Rows16 (&sums)[kHalfRows], float* y, size_t 
   }
 #endif
 }
-/// y[c][row] = sums[row][c] of 8 rows. `last`: the strip's rows behind them become zeros, which no later operator makes NaN or lets decay
-/// to subnormals.
-PETS_INLINE void store_columns(const Rows16 (&sums)[kHalfRows], uint32_t width, bool last, float* y) {
-  if (width == kStripRows) {
-    turn_columns(sums, y, kStripRows);
-  } else {
-    alignas(64) float columns[kStripRows * kHalfRows];
-    turn_columns(sums, columns, kHalfRows);
-    for (uint32_t c = 0; c < width; ++c) __builtin_memcpy(y + c * kStripRows, columns + c * kHalfRows, kHalfRows * sizeof(float));
-  }
+__attribute__((noinline)) inline void store_narrow(const Rows16 (&sums)[kHalfRows], uint32_t width, bool last, float* y) {
+  alignas(64) float columns[kStripRows * kHalfRows];
+  turn_columns(sums, columns, kHalfRows);
+  for (uint32_t c = 0; c < width; ++c) __builtin_memcpy(y + c * kStripRows, columns + c * kHalfRows, kHalfRows * sizeof(float));
   if (last) {
     for (uint32_t c = 0; c < width; ++c) __builtin_memset(y + c * kStripRows + kHalfRows, 0, kHalfRows * sizeof(float));
   }
+}
+/// y[c][row] = sums[row][c] of 8 rows. `last`: the strip's rows behind them become zeros, which no later operator makes NaN or lets decay
+/// to subnormals.
+PETS_INLINE void store_columns(const Rows16 (&sums)[kHalfRows], uint32_t width, bool last, float* y) {
+  if (last || width != kStripRows) return store_narrow(sums, width, last, y);
+  turn_columns(sums, y, kStripRows);
 }
 
 /// Calls tile(Count<halves>, first half, Count<panels>, first panel) for so many halves of strips and panels, of which the first

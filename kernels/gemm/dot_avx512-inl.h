@@ -28,14 +28,21 @@ struct BroadcastWords {
   }
 };
 
+/// bfloat16's masks are applied by columns as lanes, int8's of several strips in a stage.
+template <class Unit>
+inline constexpr bool kMaskedByColumns = Unit::kType == WeightType::kBFloat16;
+
 template <class Unit>
 void whole_strips_dot(const DotPanel& a) {
-  a.planes != nullptr ? woven_dot_panels<Unit>(a) : dot_panel_with<Unit>(a);
+  if constexpr (!kMaskedByColumns<Unit>) {
+    if (a.planes != nullptr) return woven_dot_panels<Unit>(a);
+  }
+  dot_panel_with<Unit>(a);
 }
 
 template <class Unit>
 void avx512_dot_panel(const DotPanel& a) {
-  if (a.planes != nullptr && (a.strips == 1 || Unit::kType == WeightType::kBFloat16)) return dot_columns_from<Unit, true>(a, 0);
+  if (a.planes != nullptr && (a.strips == 1 || kMaskedByColumns<Unit>)) return dot_columns_from<Unit, true>(a, 0);
   if (!takes_few_rows(a)) return whole_strips_dot<Unit>(a);
   a.planes != nullptr ? dot_columns_from<Unit, true>(a, a.strips - 1) : dot_columns_from<Unit, false>(a, a.strips - 1);
   if (a.strips == 1) return;

@@ -73,6 +73,15 @@ Result<Trace> trace_of(const ServeWorld& world, const std::string& name, double 
   return make_trace(made);
 }
 
+/// Other queries of the same process (of a file's rate, independent ones) for so many seconds.
+Trace calibration_trace(const ServeWorld& world, const std::string& name, double rate, double seconds, uint64_t seed) {
+  TraceOptions made = world.trace_options(seed);
+  if (!parse_process(name, &made.process)) made.process = Process::kPoisson;
+  made.rate = rate;
+  made.seconds = seconds;
+  return make_trace(made);
+}
+
 }  // namespace
 
 void report_open(ServeWorld& world) {
@@ -109,13 +118,20 @@ void report_open(ServeWorld& world) {
         Server& server = world.server(strategy);
         SimulationOptions simulation = world.simulation(strategy);
         std::vector<ServeWorld::Ratio> ratios;
-        world.calibrate(seed + 500'000, options.calibrate_seconds / 2, ratios);
+        const auto calibrate = [&](uint64_t other) {
+          const double part = options.calibrate_seconds / 4;
+          world.calibrate(other, part, ratios);
+          double since = 0;
+          (void)run_open(server, world, calibration_trace(world, each.trace, rate, part, other), since);
+          world.add_served(server, since, ratios);
+        };
+        calibrate(seed + 500'000);
         simulation.wake_seconds = world.measure_wake(server, seed + 600'000);
         double start = 0;
         each.measured[s].push_back(run_open(server, world, *trace, start));
         const DeviceModel was = world.as_it_was(server, start);
         rest();
-        world.calibrate(seed + 800'000, options.calibrate_seconds / 2, ratios);
+        calibrate(seed + 800'000);
         const DeviceModel device = world.device(ratios, seed);
         each.simulated[s].push_back(simulate(*trace, world.works(), device.costs, device, simulation).figures);
         each.replayed[s].push_back(simulate(*trace, world.works(), device.costs, was, simulation).figures);

@@ -160,7 +160,26 @@ void ServeWorld::calibrate(uint64_t seed, double seconds, std::vector<Ratio>& ra
     for (const uint32_t i : batch) queries.push_back(query(trace, i));
     const double begin = steady_seconds();
     (void)session_->run(queries, [](size_t, const Answer&) {});
-    ratios.push_back({rows, (steady_seconds() - begin) / pets::benchmarks::batch_seconds(trace, batch, works_, table_costs_)});
+    const double seconds_of_batch = steady_seconds() - begin;
+    ratios.push_back({rows, seconds_of_batch / pets::benchmarks::batch_seconds(trace, batch, works_, table_costs_), false});
+  }
+}
+
+double ServeWorld::ratio_of(const serving::BatchRecord& record) const {
+  const double rows = record.rows, length = rows / record.queries;
+  // What the server predicted is (alpha + beta) * correction, of which beta * correction is known apart.
+  const double alpha = table_costs_.alpha({record.rows, record.queries, rows * length});
+  const double uncorrected = alpha * record.predicted_seconds / std::max(record.predicted_seconds - record.pet_seconds, 1e-9);
+  return static_cast<double>(record.end_ns - record.start_ns) * 1e-9 / uncorrected;
+}
+
+void ServeWorld::add_served(Server& server, double since, std::vector<Ratio>& ratios) const {
+  constexpr int64_t kSlept = 300'000;  // ns
+  int64_t end_before = INT64_MIN / 2;
+  for (const serving::BatchRecord& record : server.impl().records().trace.records()) {
+    const auto start = static_cast<int64_t>(record.start_ns), slept = start - end_before;
+    end_before = static_cast<int64_t>(record.end_ns);
+    if (static_cast<double>(start) * 1e-9 >= since && slept < kSlept) ratios.push_back({record.rows, ratio_of(record), true});
   }
 }
 
@@ -168,10 +187,12 @@ DeviceModel ServeWorld::device(std::span<const Ratio> ratios, uint64_t seed) con
   DeviceModel device{table_costs_, {}, seed, {}};
   // By powers of two of strips, as the model keeps its corrections: towards the mean, again and again until nothing moves.
   for (uint32_t rows = 16; rows <= 2 * options_.max_batch_tokens; rows *= 2) {
-    std::vector<double> found;
+    constexpr size_t kSeveral = 8;
+    std::vector<double> found, served;
     for (const Ratio& each : ratios) {
-      if (std::bit_width((each.rows + 15) / 16) == std::bit_width(rows / 16)) found.push_back(each.ratio);
+      if (std::bit_width((each.rows + 15) / 16) == std::bit_width(rows / 16)) (each.served ? served : found).push_back(each.ratio);
     }
+    if (served.size() >= kSeveral) found = std::move(served);
     if (found.empty()) continue;
     // The mean: over the batches of a trace the time adds up, slow ones included.
     double wanted = 0;
@@ -226,11 +247,7 @@ DeviceModel ServeWorld::as_it_was(Server& server, double seconds) const {
   for (const serving::BatchRecord& record : server.impl().records().trace.records()) {
     const double start = static_cast<double>(record.start_ns) * 1e-9 - seconds;
     if (start < 0) continue;
-    const double rows = record.rows, length = rows / record.queries;
-    // What the server predicted is (alpha + beta) * correction, of which beta * correction is known apart.
-    const double alpha = table_costs_.alpha({record.rows, record.queries, rows * length});
-    const double uncorrected = alpha * record.predicted_seconds / std::max(record.predicted_seconds - record.pet_seconds, 1e-9);
-    device.slowdowns.push_back({end_before, static_cast<double>(record.end_ns - record.start_ns) * 1e-9 / uncorrected});
+    device.slowdowns.push_back({end_before, ratio_of(record)});
     end_before = static_cast<double>(record.end_ns) * 1e-9 - seconds;
   }
   return device;

@@ -13,6 +13,7 @@
 
 #include "pets/pets.h"
 #include "pets/server.h"
+#include "runtime/serving/batch_trace.h"
 
 namespace pets::benchmarks {
 
@@ -46,14 +47,19 @@ class ServeWorld {
   };
   Direct run_direct(const Trace& trace);
 
-  /// A device for the simulator: the table, corrected by batches of the same tasks and lengths that are run for so many seconds, with the
-  /// deviations that they had. `seed`: of their queries. Where the machine is shared, its speed drifts: a second call, after what is
-  /// compared, adds to the batches of the first.
+  /// What a batch took to what the table says.
   struct Ratio {
     uint32_t rows = 0;
-    double ratio = 0;  ///< what a batch took to what the table says
+    double ratio = 0;
+    bool served = false;  ///< by a server, between submissions
   };
+  /// Batches of the same tasks and lengths, run on the session for so many seconds. `seed`: of their queries. Where the machine is shared,
+  /// its speed drifts: a second call, after what is compared, adds to the batches of the first.
   void calibrate(uint64_t seed, double seconds, std::vector<Ratio>& ratios);
+  /// The server's batches since, but for those before which it slept: what waking up costs is measured apart (measure_wake).
+  void add_served(Server& server, double since, std::vector<Ratio>& ratios) const;
+  /// A device for the simulator: the table, corrected by these, with the deviations that they had. Of batches of about as many rows those
+  /// of a server count alone where there are several: threads that submit take time from the workers, which the session's own do not see.
   DeviceModel device(std::span<const Ratio> ratios, uint64_t seed) const;
   /// What a batch takes more if the worker slept before: single queries through the server, some time apart, against back to back.
   double measure_wake(Server& server, uint64_t seed);
@@ -68,6 +74,7 @@ class ServeWorld {
   explicit ServeWorld(const ServeOptions& options);
   Status make_model();
   Status make_servers();
+  double ratio_of(const serving::BatchRecord& record) const;
 
   ServeOptions options_;
   testing_util::TemporaryFile bundle_, table_file_;

@@ -1,5 +1,7 @@
 #include "benchmarks/serving/commands.h"
 
+#include <fmt/format.h>
+
 #include <memory>
 
 #include "benchmarks/serving/devices.h"
@@ -9,22 +11,33 @@
 namespace pets::benchmarks {
 namespace {
 
+/// CLI11's own ranges take NaN, which is neither below nor above.
+CLI::Validator between(double least, double most) {
+  return CLI::Validator(
+      [least, most](const std::string& text) {
+        double value = 0;
+        if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most) return std::string();
+        return fmt::format("expected a number from {:g} to {:g}, found {}", least, most, text);
+      },
+      fmt::format("FLOAT in [{:g} - {:g}]", least, most));
+}
+constexpr double kTiny = 1e-6, kMost = 1e6;
+constexpr uint32_t kMostQueries = 10'000'000;
+
 /// Options that both commands have.
 void add_trace_options(CLI::App& command, TraceOptions& made) {
   command.add_option("--tasks", made.tasks, "tasks of the trace")->check(CLI::Range(1, 10'000))->capture_default_str();
-  command.add_option("--zipf", made.zipf, "exponent of the tasks' popularity; 0: all alike")
-      ->check(CLI::Range(0.0, 10.0))
-      ->capture_default_str();
-  command.add_option("--length", made.length, "mean tokens a query")->check(CLI::Range(1.0, 65536.0))->capture_default_str();
-  command.add_option("--sigma", made.sigma, "deviation of the length")->check(CLI::NonNegativeNumber)->capture_default_str();
+  command.add_option("--zipf", made.zipf, "exponent of the tasks' popularity; 0: all alike")->check(between(0, 10))->capture_default_str();
+  command.add_option("--length", made.length, "mean tokens a query")->check(between(1, 65536))->capture_default_str();
+  command.add_option("--sigma", made.sigma, "deviation of the length")->check(between(0, kMost))->capture_default_str();
   command.add_option("--burst-ratio", made.bursts.ratio, "bursty: rate in a burst to the mean rate")
-      ->check(CLI::Range(1.0, 100.0))
+      ->check(between(1, 100))
       ->capture_default_str();
   command.add_option("--burst-share", made.bursts.on_share, "bursty: part of the time in bursts; with the ratio at most 1")
-      ->check(CLI::Range(0.001, 0.999))
+      ->check(between(0.001, 0.999))
       ->capture_default_str();
   command.add_option("--burst-seconds", made.bursts.on_seconds, "bursty: mean length of a burst")
-      ->check(CLI::PositiveNumber)
+      ->check(between(kTiny, kMost))
       ->capture_default_str();
 }
 
@@ -46,20 +59,18 @@ CLI::App* add_simulate(CLI::App& app, SimulateOptions& options) {
   command->add_option("--planner-table", options.planner_table, "what the scheduler plans with; else the device's own");
   command->add_option("--strategy", options.strategies, "strategies to compare")->delimiter(',')->check(kStrategies);
   command->add_option("--trace", options.trace, "poisson, bursty, uniform, at-once, or a file of JSON lines")->capture_default_str();
-  command->add_option("--load", options.load, "of what full batches answer")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--rate", options.rate, "queries a second, in place of a load")->check(CLI::PositiveNumber);
-  command->add_option("--seconds", options.made.seconds, "of the trace")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--queries", options.made.queries, "in place of seconds: so many queries")->check(CLI::PositiveNumber);
+  command->add_option("--load", options.load, "of what full batches answer")->check(between(kTiny, 1000))->capture_default_str();
+  command->add_option("--rate", options.rate, "queries a second, in place of a load")->check(between(kTiny, kMost));
+  command->add_option("--seconds", options.made.seconds, "of the trace")->check(between(kTiny, kMost))->capture_default_str();
+  command->add_option("--queries", options.made.queries, "in place of seconds: so many queries")->check(CLI::Range(1U, kMostQueries));
   command->add_option("--seed", options.made.seed, "of the trace and the noise")->capture_default_str();
   add_trace_options(*command, options.made);
-  command->add_option("--deadline-ms", options.deadline_ms, "of every query; 0: none")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  command->add_option("--deadline-ms", options.deadline_ms, "of every query; 0: none")->check(between(0, 1e9))->capture_default_str();
   command->add_option("--noise", options.noise, "deviation of the logarithm of a batch's time")
-      ->check(CLI::Range(0.0, 2.0))
+      ->check(between(0, 2))
       ->capture_default_str();
   command->add_option("--overhead-us", options.overhead_us, "of the scheduler, for every batch")
-      ->check(CLI::NonNegativeNumber)
+      ->check(between(0, 1e9))
       ->capture_default_str();
   add_batch_options(*command, options.max_batch_tokens, options.max_batch_queries, options.fixed_queries);
   command->add_option("--max-queued", options.max_queued, "queries that wait or run at most")
@@ -72,7 +83,7 @@ CLI::App* add_simulate(CLI::App& app, SimulateOptions& options) {
       ->check(CLI::IsMember({"block", "fail", "shed"}))
       ->capture_default_str();
   command->add_option("--patience", options.patience_seconds, "of the strategy 'packed'; 0: ten full batches")
-      ->check(CLI::NonNegativeNumber)
+      ->check(between(0, kMost))
       ->capture_default_str();
   command->add_option("--outstanding", options.outstanding, "closed loop with so many queries; 0: open")->capture_default_str();
   command->add_option("--write-trace", options.write_trace, "file for the trace, as JSON lines");
@@ -89,31 +100,31 @@ CLI::App* add_serve(CLI::App& app, ServeOptions& options) {
   command->add_option("--strategy", options.strategies, "strategies to compare")->delimiter(',')->check(kStrategies);
   command->add_flag("--metrics,!--no-metrics", options.metrics, "the server counts; on by default");
   command->add_option("--table", options.table, "latency table of this machine; else fitted at load");
-  command->add_option("--fit-seconds", options.fit_seconds, "of that fit")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--fit-seconds", options.fit_seconds, "of that fit")->check(between(kTiny, kMost))->capture_default_str();
   command->add_option("--calibrate-seconds", options.calibrate_seconds, "before each comparison, on other queries")
-      ->check(CLI::NonNegativeNumber)
+      ->check(between(0, kMost))
       ->capture_default_str();
   command->add_option("--rounds", options.rounds, "interleaved rounds")->check(CLI::Range(1, 1000))->capture_default_str();
   command->add_option("--seed", options.seed, "of weights, tokens and traces")->capture_default_str();
   add_trace_options(*command, options.made);
   add_batch_options(*command, options.max_batch_tokens, options.max_batch_queries, options.fixed_queries);
   command->add_option("--trace", options.traces, "open loop: poisson, bursty, uniform, or files")->delimiter(',');
-  command->add_option("--load", options.loads, "open loop: of what full batches answer")->delimiter(',')->check(CLI::PositiveNumber);
-  command->add_option("--seconds", options.seconds, "open loop: of a trace")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--load", options.loads, "open loop: of what full batches answer")->delimiter(',')->check(between(kTiny, 1000));
+  command->add_option("--seconds", options.seconds, "open loop: of a trace")->check(between(kTiny, kMost))->capture_default_str();
   command->add_option("--deadline-batches", options.deadline_batches, "open loop: a deadline in full batches; 0: none")
-      ->check(CLI::NonNegativeNumber)
+      ->check(between(0, kMost))
       ->capture_default_str();
   command->add_option("--producers", options.producers, "closed loop")->check(CLI::Range(1, 256))->capture_default_str();
   command->add_option("--outstanding", options.outstanding, "closed loop: queries of each producer")
       ->delimiter(',')
       ->check(CLI::Range(1, 4096));
   command->add_option("--closed-queries", options.closed_queries, "closed loop: of a round")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1U, kMostQueries))
       ->capture_default_str();
   command->add_option("--drain-queries", options.drain_queries, "drain: queued at once")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
-  command->add_option("--sigmas", options.sigmas, "drain: deviations of the length")->delimiter(',')->check(CLI::NonNegativeNumber);
+  command->add_option("--sigmas", options.sigmas, "drain: deviations of the length")->delimiter(',')->check(between(0, kMost));
   return command;
 }
 

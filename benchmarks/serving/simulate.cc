@@ -64,8 +64,8 @@ Status run(const SimulateOptions& options) {
     sample.process = Process::kAtOnce;
     sample.queries = 4096;
     full_rate = capacity(make_trace(sample), works, device.costs, simulation.batching.limits);
-    PETS_RETURN_IF_ERROR(check_trace_options(made));
     if (made.rate == 0) made.rate = options.load * full_rate;
+    PETS_RETURN_IF_ERROR(check_trace_options(made));
     trace = make_trace(made);
   }
   if (!options.write_trace.empty()) {
@@ -112,6 +112,11 @@ Status check_trace_options(const TraceOptions& made) {
   if (made.process == Process::kBursty && made.bursts.ratio * made.bursts.on_share > 1) {
     return Status::error(ErrorCode::kInvalidArgument, "bursty: expected --burst-ratio * --burst-share to be at most 1, found %g * %g",
                          made.bursts.ratio, made.bursts.on_share);
+  }
+  constexpr double kMostQueries = 1e7;
+  if (made.queries == 0 && made.rate * made.seconds > kMostQueries) {
+    return Status::error(ErrorCode::kInvalidArgument, "expected a trace of at most %g queries, found %g a second for %g seconds",
+                         kMostQueries, made.rate, made.seconds);
   }
   if (made.process == Process::kAtOnce && made.queries == 0) {
     return Status::error(ErrorCode::kInvalidArgument, "at-once: expected a number of queries (simulate --queries)");

@@ -35,9 +35,14 @@ class Parser {
   }
 
  private:
+  /// What is shown of a value. dump() calls itself for what lies within: an array may be deeper than the stack.
+  static std::string shown(const json* found) {
+    if (found == nullptr) return "nothing";
+    if (found->is_structured()) return found->is_array() ? "an array" : "an object";
+    return found->dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 60);
+  }
   Status error(const char* key, const char* expected, const json* found) const {
-    return Status::error(ErrorCode::kDamaged, "%s:%zu: %s: expected %s, found %s", name_, number_, key, expected,
-                         found == nullptr ? "nothing" : found->dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 60).c_str());
+    return Status::error(ErrorCode::kDamaged, "%s:%zu: %s: expected %s, found %s", name_, number_, key, expected, shown(found).c_str());
   }
 
   Status read_line(std::string_view line) {

@@ -32,10 +32,10 @@ PETS_INLINE Rows16 exp2_short(const Rows16& x) {
   return floats(add(bits(p), shift_left<23>(bits(shifted))));
 }
 
-/// e^x for x <= 88; below -87.3 it stays at e^-87.3 (1e-38). NaN gives some number: callers that must keep NaN do so themselves.
+/// e^x for x <= 88; below -87.3 it stays at e^-87.3 (1e-38), and NaN stays NaN.
 /// Relative error below 1.5e-7 (1.2 units in the last place).
 PETS_INLINE Rows16 exp_to_88(const Rows16& x) {
-  const Rows16 bounded = max(x, broadcast(-87.3f));
+  const Rows16 bounded = at_least(x, -87.3f);
   // log2(e) in two parts: the first product is exact enough in the fused step, the second adds what float cannot hold.
   const Rows16 shifted = mul_add(bounded, broadcast(1.44269502f), broadcast(kRoundingShift));
   const Rows16 n = sub(shifted, broadcast(kRoundingShift));
@@ -49,7 +49,7 @@ PETS_INLINE Rows16 exp_to_88(const Rows16& x) {
   return exp2_parts(f, shifted);
 }
 
-/// The same for any x: above 88 it stays at e^88 (1.7e38).
+/// The same for any x: above 88 it stays at e^88 (1.7e38). NaN gives some number: callers that must keep it do so themselves.
 PETS_INLINE Rows16 exp_clamped(const Rows16& x) { return exp_to_88(min(x, broadcast(88.0f))); }
 
 }  // namespace pets::kernels::PETS_SIMD_NAMESPACE

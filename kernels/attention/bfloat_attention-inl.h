@@ -90,7 +90,7 @@ PETS_INLINE Rows16 bfloat_softmax_weights(const float* scores, uint32_t rows, fl
   const auto weight = [&](uint32_t j) PETS_LAMBDA {
     prefetch_l2(next_out);
     next_out += kStripRows;
-    return exp2_short(max(mul(sub(load(scores + j * kStripRows), top), factor), broadcast(-126)));
+    return exp2_short(at_least(mul(sub(load(scores + j * kStripRows), top), factor), -126));
   };
   static constexpr int32_t kOnes = 0x3F803F80;
   Rows16 sum = rows_of(0);

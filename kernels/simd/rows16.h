@@ -161,6 +161,14 @@ PETS_INLINE RowMask row_mask(LaneMask lanes) {
   PETS_EACH_VECTOR r.m[i] = hn::RebindMask(FloatTag(), hn::TestBit(all, hn::Load(IntTag(), kBits + i * vectors::kLanes)));
   return r;
 }
+/// The greater of x and `least`; NaN stays NaN.
+PETS_INLINE Rows16 at_least(const Rows16& x, float least) {
+#if defined(HWY_TARGET) && HWY_ARCH_X86
+  return max(rows_of(least), x);  // of a NaN the second operand
+#else
+  return select(less(x, broadcast(least)), rows_of(least), x);
+#endif
+}
 /// Writes the rows of the mask; the others keep their bits.
 PETS_INLINE void store_rows(const RowMask& mask, const Rows16& a, float* p) { store(select(mask, a, load(p)), p); }
 

@@ -12,9 +12,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pets/pets.h"
@@ -30,8 +32,9 @@
 namespace pets::cli {
 namespace {
 
-constexpr uint32_t kMaxQueuedLines = 1024;  // a batch has at most 256
-constexpr std::size_t kMaxLines = 2048;     // those that wait to be printed among them
+constexpr uint32_t kMaxQueuedLines = 1024;        // a batch has at most 256
+static_assert(kMaxLineTasks <= kMaxQueuedLines);  // each takes a place
+constexpr std::size_t kMaxLines = 2048;           // those that wait to be printed among them
 
 /// Says something to the person; where standard error is gone there is nobody to tell.
 void message(std::string_view text) {
@@ -247,24 +250,54 @@ bool answer_input(const Options& options, Server& server, File& input, File& out
   return counts.failed == 0 && end != RunEnd::kInputError && end != RunEnd::kOutputError;
 }
 
+bool same_file(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+
+/// An error where `path`, a regular file that is there, is one that is read: by name, or standard input redirected from it.
+Status check_not_read(const Options& options, const char* option, const std::string& path, const File* input) {
+  struct stat to = {};
+  if (path.empty() || path == "-" || ::stat(path.c_str(), &to) != 0 || !S_ISREG(to.st_mode)) return Status::ok();
+  bool overwrites = input != nullptr && same_file(input->stat(), to);
+  std::vector<std::string> read = options.deltas;
+  read.push_back(options.bundle);
+  if (!options.profile.empty()) read.push_back(options.profile);
+  for (const std::string& each : read) {
+    struct stat from = {};
+    overwrites |= ::stat(each.c_str(), &from) == 0 && same_file(from, to);
+  }
+  if (!overwrites) return Status::ok();
+  return Status::error(ErrorCode::kInvalidArgument, "%s %s would overwrite what is read", option, path.c_str());
+}
+
+/// An error where two of what is written are one regular file.
+Status check_apart(const Options& options) {
+  const std::pair<const char*, const std::string&> written[] = {
+      {"--output", options.output}, {"--metrics", options.metrics}, {"--trace", options.trace}};
+  for (size_t i = 0; i < std::size(written); ++i) {
+    for (size_t j = i + 1; j < std::size(written); ++j) {
+      const auto& [first, path] = written[i];
+      const auto& [second, other] = written[j];
+      struct stat a = {}, b = {};
+      const bool there = ::stat(path.c_str(), &a) == 0, also = ::stat(other.c_str(), &b) == 0;
+      const bool same = there && also ? S_ISREG(a.st_mode) && same_file(a, b) : !there && !also && path == other;
+      if (path.empty() || path == "-" || !same) continue;
+      return Status::error(ErrorCode::kInvalidArgument, "%s and %s are both %s: each needs a file of its own", first, second,
+                           other.c_str());
+    }
+  }
+  return Status::ok();
+}
+
 Status open_files(const Options& options, bool reads_input, File& input, File& output) {
   if (reads_input) {
     if (Status opened = input.open(options.input, false); !opened) return opened;
   }
   if (Status opened = output.open(options.output, true); !opened) return opened;
-  const struct stat to = output.stat();
-  if (options.output == "-" || !S_ISREG(to.st_mode)) return Status::ok();
-  const auto would_overwrite = [&to](const struct stat& from) { return from.st_dev == to.st_dev && from.st_ino == to.st_ino; };
-  bool overwrites = reads_input && would_overwrite(input.stat());  // by name, or standard input redirected from the file
-  std::vector<std::string> bundles = options.deltas;
-  bundles.push_back(options.bundle);
-  for (const std::string& path : bundles) {
-    struct stat from = {};
-    overwrites |= ::stat(path.c_str(), &from) == 0 && would_overwrite(from);
-  }
-  if (overwrites) {
-    return Status::error(ErrorCode::kInvalidArgument, "--output %s would overwrite what is read", options.output.c_str());
-  }
+  const File* const read = reads_input ? &input : nullptr;
+  if (Status status = check_not_read(options, "--output", options.output, read); !status) return status;
+  if (Status status = check_not_read(options, "--metrics", options.metrics, read); !status) return status;
+  if (Status status = check_not_read(options, "--trace", options.trace, read); !status) return status;
+  if (Status status = check_apart(options); !status) return status;
+  if (options.output == "-" || !S_ISREG(output.stat().st_mode)) return Status::ok();
   if (::ftruncate(output.descriptor(), 0) != 0) {
     return Status::error(ErrorCode::kIo, "cannot write %s: %s", options.output.c_str(), std::strerror(errno));
   }

@@ -16,8 +16,8 @@ namespace pets::cli {
 inline constexpr std::size_t kMaxLineBytes = std::size_t{4} << 20;
 /// Token ids that one line may hold: far above what an encoder can read, and it bounds the memory.
 inline constexpr std::size_t kMaxLineIds = std::size_t{1} << 16;
-/// Tasks of one fan-out: what a server takes.
-inline constexpr std::size_t kMaxLineTasks = 4096;
+/// Tasks of one fan-out: what pets-run's queue has places for.
+inline constexpr std::size_t kMaxLineTasks = 1024;
 
 /// What a line says. Views point into the line's own bytes.
 struct QueryLine {

@@ -44,7 +44,7 @@ struct RunLoop::Line {
   uint64_t number = 0;
   uint64_t bytes_read = 0;
   std::vector<HeldAnswer> answers;
-  uint32_t waits_for = 0;  // parts; under the loop's mutex
+  uint32_t waits_for = 0;  // parts, and one for the reader until it is done with the line; under the loop's mutex
 };
 
 RunLoop::RunLoop(LineReader& reader, AnswerWriter& writer, Output& out, SubmitQuery submit, std::size_t max_lines)
@@ -136,7 +136,7 @@ void RunLoop::take(std::span<char> text) {
   owned->line = parse_line(owned->text.data(), owned->text.size(), owned->ids);
   const auto parts = static_cast<uint32_t>(owned->line.has_tasks ? owned->line.tasks.size() : 1);
   owned->answers.resize(std::max<std::size_t>(owned->answers.size(), parts));
-  owned->waits_for = parts;
+  owned->waits_for = parts + 1;
   Line& line = enqueue(std::move(owned));
   if (line.line.error.empty()) {
     const Query query = to_query(line.line, line.ids);
@@ -149,19 +149,18 @@ void RunLoop::take(std::span<char> text) {
           at.loop->answered(at, 1);
         },
         &line);
-    if (submitted) return;
+    if (submitted) return answered(line, 1);
     line.line.error = submitted.message();
   }
-  answered(line, parts);
+  answered(line, parts + 1);
 }
 
 void RunLoop::refuse(std::string message) {
   std::unique_ptr<Line> line = new_line();
   line->text.clear();
   line->line.error = std::move(message);
-  line->waits_for = 0;
-  Line& refused = enqueue(std::move(line));
-  answered(refused, 0);
+  line->waits_for = 1;
+  answered(enqueue(std::move(line)), 1);
 }
 
 void RunLoop::answered(Line& line, uint32_t parts) {

@@ -58,9 +58,10 @@ class RunLoop {
   void take(std::span<char> text);
   void refuse(std::string message);
   std::unique_ptr<Line> new_line();
-  /// Waits until there is room, then puts the line behind the others. Returns it: it stays where it is until it is printed.
+  /// Waits until there is room, then puts the line behind the others. Returns it: it stays where it is until it waits for nothing more,
+  /// when it may be printed and gone at once.
   Line& enqueue(std::unique_ptr<Line> line);
-  /// `parts` of the line are answered.
+  /// The line waits for so many parts less.
   void answered(Line& line, uint32_t parts);
   void print_all(const std::function<void(const RunCounts&)>& on_printed);
   void print(const Line& line);

@@ -256,21 +256,26 @@ class Program(unittest.TestCase):
         self.assertIn("labels", source.read_text(encoding="utf-8"))
         self.assertIn(b"/nonexistent", self.run_program(self.bundle, "--input", "/nonexistent", expect=1).stderr)
 
-    def test_output_never_replaces_what_is_read(self):
+    def test_nothing_that_is_written_replaces_what_is_read_or_written(self):
         lines = b'{"task": "extra", "text": "x"}\n'
-        delta = self.work / "kept.pets"
+        delta, source, target = self.work / "kept.pets", self.work / "redirected.jsonl", self.work / "written.jsonl"
         delta.write_bytes(Path(self.delta).read_bytes())
-        result = self.run_program(self.bundle, str(delta), "--output", str(delta), lines=lines, expect=1)
-        self.assertIn(b"overwrite", result.stderr)
-        self.assertEqual(delta.read_bytes(), Path(self.delta).read_bytes())
-        # Standard input redirected from the file, as a shell does it.
-        source = self.work / "redirected.jsonl"
         source.write_bytes(lines)
-        with open(source, "rb") as redirected:
-            result = subprocess.run([RUN, self.bundle, self.delta, "--output", str(source)], stdin=redirected, capture_output=True, timeout=120)
-        self.assertEqual(result.returncode, 1)
-        self.assertIn(b"overwrite", result.stderr)
-        self.assertEqual(source.read_bytes(), lines)
+        for option in ("--output", "--metrics", "--trace"):
+            result = self.run_program(self.bundle, str(delta), option, str(delta), lines=lines, expect=1)
+            self.assertIn(f"{option} {delta} would overwrite what is read".encode(), result.stderr)
+            self.assertEqual(delta.read_bytes(), Path(self.delta).read_bytes())
+            # Standard input redirected from the file, as a shell does it.
+            with open(source, "rb") as redirected:
+                command = [RUN, self.bundle, self.delta, option, str(source)]
+                result = subprocess.run(command, stdin=redirected, capture_output=True, timeout=120)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn(b"overwrite", result.stderr)
+            self.assertEqual(source.read_bytes(), lines)
+        for first, second in (("--output", "--metrics"), ("--output", "--trace"), ("--metrics", "--trace")):
+            target.unlink(missing_ok=True)
+            result = self.run_program(self.bundle, self.delta, first, str(target), second, str(target), lines=lines, expect=1)
+            self.assertIn(f"{first} and {second} are both {target}".encode(), result.stderr)
 
     def test_a_fifo_in_place_of_a_bundle_is_refused_at_once(self):
         fifo = self.work / "fifo.pets"

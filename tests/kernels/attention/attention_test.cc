@@ -155,6 +155,18 @@ TEST_P(AttentionTest, HugeScoresDoNotOverflow) {
   }
 }
 
+// A clamp of the exponentials took NaN for a number: the answer was finite and wrong where the softmax has none.
+TEST_P(AttentionTest, AnInfiniteScoreGivesNanInItsRow) {
+  Random random(11);
+  AttentionCase batch(random, 16, {37});
+  for (uint32_t d = 0; d < 16; ++d) batch.at(batch.q, 3, d) = d == 0 ? 3e38F : 0;
+  batch.at(batch.k, 0, 0) = 10;
+  run(batch);
+  for (uint32_t row = 0; row < 37; ++row) {
+    for (uint32_t d = 0; d < 16; ++d) EXPECT_EQ(std::isnan(batch.at(batch.out, row, d)), row == 3) << "row " << row << " feature " << d;
+  }
+}
+
 TEST_P(AttentionTest, ANanOfAValueStaysInItsFeature) {
   Random random(7);
   AttentionCase batch(random, 16, {21});

@@ -38,8 +38,10 @@ Status ModelRunner::answer(const std::string& task, std::vector<Golden>& goldens
       return;
     }
     goldens[index].logits.assign(answer.logits.begin(), answer.logits.end());
-    const bool finite = std::all_of(answer.logits.begin(), answer.logits.end(), [](float logit) { return std::isfinite(logit); });
-    if (!finite) failed = Status::error(ErrorCode::kInvalidArgument, "its answer to a golden query is not finite");
+    const auto bad = std::find_if(answer.logits.begin(), answer.logits.end(), [](float logit) { return !std::isfinite(logit); });
+    if (bad == answer.logits.end()) return;
+    failed = Status::error(ErrorCode::kInvalidArgument, "golden query %zu: expected finite logits, found %g", index + 1,
+                           static_cast<double>(*bad));
   }));
   return failed;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <sstream>
 
 #include "converter/files/message_text.h"
 #include "converter/model/head_request.h"
@@ -116,7 +117,9 @@ class TaskChecker {
     for (const float value : low_rank.b.values) {
       // The writer folds the scale into b.
       if (!std::isfinite(static_cast<float>(low_rank.scale * static_cast<double>(value)))) {
-        return refuse("low_rank: scale " + std::to_string(low_rank.scale) + " times b is not finite");
+        std::ostringstream scale;
+        scale << low_rank.scale;
+        return refuse("low_rank: scale " + scale.str() + " times b is not finite");
       }
     }
     return std::isfinite(low_rank.scale) ? Status() : refuse("low_rank: the scale is not finite");

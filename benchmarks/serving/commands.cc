@@ -22,7 +22,6 @@ CLI::Validator between(double least, double most) {
       fmt::format("FLOAT in [{:g} - {:g}]", least, most));
 }
 constexpr double kTiny = 1e-6, kMost = 1e6;
-constexpr uint32_t kMostQueries = 10'000'000;
 
 /// Options that both commands have.
 void add_trace_options(CLI::App& command, TraceOptions& made) {
@@ -62,7 +61,7 @@ CLI::App* add_simulate(CLI::App& app, SimulateOptions& options) {
   command->add_option("--load", options.load, "of what full batches answer")->check(between(kTiny, 1000))->capture_default_str();
   command->add_option("--rate", options.rate, "queries a second, in place of a load")->check(between(kTiny, kMost));
   command->add_option("--seconds", options.made.seconds, "of the trace")->check(between(kTiny, kMost))->capture_default_str();
-  command->add_option("--queries", options.made.queries, "in place of seconds: so many queries")->check(CLI::Range(1U, kMostQueries));
+  command->add_option("--queries", options.made.queries, "in place of seconds: so many queries")->check(CLI::Range(1U, kMostTraceQueries));
   command->add_option("--seed", options.made.seed, "of the trace and the noise")->capture_default_str();
   add_trace_options(*command, options.made);
   command->add_option("--deadline-ms", options.deadline_ms, "of every query; 0: none")->check(between(0, 1e9))->capture_default_str();
@@ -119,7 +118,7 @@ CLI::App* add_serve(CLI::App& app, ServeOptions& options) {
       ->delimiter(',')
       ->check(CLI::Range(1, 4096));
   command->add_option("--closed-queries", options.closed_queries, "closed loop: of a round")
-      ->check(CLI::Range(1U, kMostQueries))
+      ->check(CLI::Range(1U, kMostTraceQueries))
       ->capture_default_str();
   command->add_option("--drain-queries", options.drain_queries, "drain: queued at once")
       ->check(CLI::Range(1, 65536))

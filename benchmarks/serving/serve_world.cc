@@ -174,12 +174,12 @@ double ServeWorld::ratio_of(const serving::BatchRecord& record) const {
 }
 
 void ServeWorld::add_served(Server& server, double since, std::vector<Ratio>& ratios) const {
-  constexpr int64_t kSlept = 300'000;  // ns
-  int64_t end_before = INT64_MIN / 2;
+  constexpr uint64_t kSlept = 300'000;  // ns
+  uint64_t end_before = 0;
   for (const serving::BatchRecord& record : server.impl().records().trace.records()) {
-    const auto start = static_cast<int64_t>(record.start_ns), slept = start - end_before;
-    end_before = static_cast<int64_t>(record.end_ns);
-    if (static_cast<double>(start) * 1e-9 >= since && slept < kSlept) ratios.push_back({record.rows, ratio_of(record), true});
+    const bool slept = record.start_ns >= end_before + kSlept;
+    end_before = record.end_ns;
+    if (!slept && static_cast<double>(record.start_ns) * 1e-9 >= since) ratios.push_back({record.rows, ratio_of(record), true});
   }
 }
 

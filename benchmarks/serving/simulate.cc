@@ -113,10 +113,9 @@ Status check_trace_options(const TraceOptions& made) {
     return Status::error(ErrorCode::kInvalidArgument, "bursty: expected --burst-ratio * --burst-share to be at most 1, found %g * %g",
                          made.bursts.ratio, made.bursts.on_share);
   }
-  constexpr double kMostQueries = 1e7;
-  if (made.queries == 0 && made.rate * made.seconds > kMostQueries) {
-    return Status::error(ErrorCode::kInvalidArgument, "expected a trace of at most %g queries, found %g a second for %g seconds",
-                         kMostQueries, made.rate, made.seconds);
+  if (made.queries == 0 && made.rate * made.seconds > kMostTraceQueries) {
+    return Status::error(ErrorCode::kInvalidArgument, "expected a trace of at most %u queries, found %g a second for %g seconds",
+                         kMostTraceQueries, made.rate, made.seconds);
   }
   if (made.process == Process::kAtOnce && made.queries == 0) {
     return Status::error(ErrorCode::kInvalidArgument, "at-once: expected a number of queries (simulate --queries)");

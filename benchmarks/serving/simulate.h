@@ -35,8 +35,8 @@ int run_simulate(const SimulateOptions& options);
 
 /// "poisson", ...; false where there is none of that name.
 bool parse_process(const std::string& name, Process* process);
-/// An error where make_trace cannot keep what the options say: bursts above the mean rate, or everything at once without a number of
-/// queries.
+/// An error where make_trace cannot keep what the options say: bursts above the mean rate, everything at once without a number of queries,
+/// or more than kMostTraceQueries of them.
 Status check_trace_options(const TraceOptions& made);
 
 }  // namespace pets::benchmarks

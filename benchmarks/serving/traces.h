@@ -41,6 +41,9 @@ struct Bursts {
   double on_seconds = 0.5;
 };
 
+/// Of a trace that is made, at most.
+inline constexpr uint32_t kMostTraceQueries = 10'000'000;
+
 struct TraceOptions {
   Process process = Process::kPoisson;
   double rate = 100;     ///< queries a second

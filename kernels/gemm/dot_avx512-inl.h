@@ -28,10 +28,6 @@ struct BroadcastWords {
   }
 };
 
-/// bfloat16's masks are applied by columns as lanes, int8's of several strips in a stage.
-template <class Unit>
-inline constexpr bool kMaskedByColumns = Unit::kType == WeightType::kBFloat16;
-
 template <class Unit>
 void whole_strips_dot(const DotPanel& a) {
   if constexpr (!kMaskedByColumns<Unit>) {

@@ -12,6 +12,10 @@
 PETS_SIMD_BEGIN;
 namespace pets::kernels::PETS_SIMD_NAMESPACE {
 
+/// bfloat16's masks are applied by columns as lanes, int8's of several strips in a stage.
+template <class Unit>
+inline constexpr bool kMaskedByColumns = Unit::kType == WeightType::kBFloat16;
+
 /// A panel's words, which come from beyond L1, masked ones from beyond L2: a task's rows are few, so a panel is soon done with. kFirst: it
 /// is read for the first time, which is also when the sums of its columns are made.
 template <class Unit, bool kMasked, bool kFirst>

@@ -199,7 +199,7 @@ void panel(const DotPanel& a) {
 /// As gemm/dot_avx512-inl.h does it; here few rows are those of one strip.
 template <class Unit>
 void panel_under_planes(const DotPanel& a) {
-  a.strips == 1 || Unit::kType == WeightType::kBFloat16 ? dot_columns_from<Unit, true>(a, 0) : woven_dot_panels<Unit>(a);
+  a.strips == 1 || kMaskedByColumns<Unit> ? dot_columns_from<Unit, true>(a, 0) : woven_dot_panels<Unit>(a);
 }
 void woven_panel(const DotPanel& a) {
   if (a.planes == nullptr) return panel<VnniUnit>(a);

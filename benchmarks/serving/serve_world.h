@@ -14,6 +14,7 @@
 #include "pets/pets.h"
 #include "pets/server.h"
 #include "runtime/serving/batch_trace.h"
+#include "runtime/serving/latency_table.h"
 
 namespace pets::benchmarks {
 

@@ -8,6 +8,7 @@ namespace pets::serving {
 namespace {
 
 constexpr uint32_t kWindowBatches = 4;
+constexpr uint32_t kDeepQueue = 16;      // a batch is at most this part of it
 constexpr double kDefaultPatience = 10;  // full batches
 constexpr double kNanoseconds = 1e9;
 
@@ -29,6 +30,24 @@ PackedBatching::PackedBatching(const BatchingOptions& options) : options_(option
   possible_.reserve(options.items);
   states_.reserve(options.items + 1);
   cuts_.reserve(options.items);
+}
+
+void PackedBatching::set_budget(std::span<const Item> items, Nanoseconds now, const CostModel& costs) {
+  const auto seconds_of = [&](uint32_t rows) { return costs.alpha(BatchShape::usual(rows)); };
+  if (least_budget_ == 0) {
+    least_budget_ = costs.best_rows(options_.limits.rows);
+    patience_ = to_nanoseconds(options_.patience_seconds > 0 ? options_.patience_seconds : kDefaultPatience * seconds_of(least_budget_));
+    urgent_until_ = std::numeric_limits<Nanoseconds>::min();
+  }
+  uint64_t waiting = 0;
+  for (const Item& item : items) {
+    waiting += item.rows;
+    if (item.deadline != kNoDeadline || item.priority > 0) urgent_until_ = saturated_minus(now, -patience_);
+  }
+  const uint64_t most = std::max(options_.limits.rows, least_budget_);
+  budget_ = now < urgent_until_ ? least_budget_ : static_cast<uint32_t>(std::clamp<uint64_t>(waiting / kDeepQueue, least_budget_, most));
+  most_rows_ = static_cast<uint32_t>(std::min(budget_ + uint64_t{budget_ / 2}, most));
+  full_seconds_ = seconds_of(budget_);
 }
 
 bool PackedBatching::in_time_alone(const Item& item, Nanoseconds now, const CostModel& costs) {
@@ -87,7 +106,10 @@ void PackedBatching::order(std::span<const Item> items, Nanoseconds now, const C
   order_.clear();
   possible_.clear();
   uint64_t rows = 0;
-  while (!places_.empty() && (order_.empty() || rows < uint64_t{kWindowBatches} * budget_)) {
+  const auto within = [&] {
+    return rows < uint64_t{kWindowBatches} * budget_ && order_.size() < uint64_t{kWindowBatches} * options_.limits.queries;
+  };
+  while (!places_.empty() && (order_.empty() || within())) {
     std::pop_heap(places_.begin(), places_.end(), later);
     const Item& item = items[places_.back().index];
     order_.push_back(places_.back().index);
@@ -106,12 +128,7 @@ uint32_t PackedBatching::late(std::span<const Item> items, uint32_t begin, uint3
 void PackedBatching::plan(std::span<const Item> items, Nanoseconds now, const CostModel& costs, Schedule& schedule) {
   schedule.clear();
   if (items.empty()) return;
-  if (budget_ == 0) {
-    budget_ = costs.best_rows(options_.limits.rows);
-    most_rows_ = std::min(budget_ + budget_ / 2, std::max(options_.limits.rows, budget_));
-    full_seconds_ = costs.alpha(BatchShape::usual(budget_));
-    patience_ = to_nanoseconds(options_.patience_seconds > 0 ? options_.patience_seconds : kDefaultPatience * full_seconds_);
-  }
+  set_budget(items, now, costs);
   order(items, now, costs);
 
   const auto count = static_cast<uint32_t>(order_.size());
@@ -148,7 +165,7 @@ void PackedBatching::plan(std::span<const Item> items, Nanoseconds now, const Co
     State best = states_[count];
     for (uint32_t i = count; i-- > 1;) {
       tail += rate * items[order_[i]].rows;
-      if (tail > full_seconds_) break;
+      if (tail > full_seconds_ || count - i > options_.limits.queries) break;
       const double seconds = states_[i].seconds + tail;
       if (states_[i].late < best.late || (states_[i].late == best.late && seconds < best.seconds)) {
         best = {states_[i].late, seconds, 0};

@@ -11,8 +11,11 @@ namespace pets::serving {
 /// batch (its operators' fixed cost is paid once) and that batches are large enough to run at the best rate and no larger: a smaller batch
 /// is answered sooner.
 ///
-/// Budget: the fewest rows whose alpha a row is within 1 % of the best (CostModel::best_rows), at most the limit. A batch may have half as
-/// many more, so that it need not end a task early to keep the others whole.
+/// Budget: the fewest rows whose alpha a row is within 1 % of the best (CostModel::best_rows), at most the limit. Of a deep queue it is a
+/// sixteenth of the waiting rows where that is more, for that last 1 % and for more of a task's queries together: who waits with so many
+/// others is answered later by at most a sixteenth of their time. But not where somebody waits with a deadline or a priority above 0, nor
+/// for `patience` after: the next one of those would wait for the end of a large batch. A batch may have half as many rows more than the
+/// budget, so that it need not end a task early to keep the others whole.
 ///
 /// Urgency: every query has a virtual deadline
 ///
@@ -25,7 +28,8 @@ namespace pets::serving {
 ///
 /// Order: pressing queries by v; then task after task, the task of the most urgent query first, each with all its queries.
 ///
-/// Cuts: over the first queries of that order, as many as make four budgets (a window), with lexicographically ordered costs
+/// Cuts: over the first queries of that order, as many as make four budgets or fill four batches (a window), with lexicographically ordered
+/// costs
 ///
 ///     f[0] = (0, 0),   f[i] = min over j < i, rows(j, i) <= 1.5 budgets of (late(j, i), 0) + f[j] + (0, c(j, i))
 ///
@@ -60,6 +64,8 @@ class PackedBatching final : public BatchingStrategy {
     uint32_t task = 0;
     Nanoseconds deadline = 0;
   };
+  /// Sets the budget of this plan, and what follows from it.
+  void set_budget(std::span<const Item> items, Nanoseconds now, const CostModel& costs);
   /// Whether a batch of it alone would meet its deadline.
   static bool in_time_alone(const Item& item, Nanoseconds now, const CostModel& costs);
   Nanoseconds virtual_deadline(const Item& item, Nanoseconds pressing_before, Nanoseconds now, const CostModel& costs) const;
@@ -71,10 +77,12 @@ class PackedBatching final : public BatchingStrategy {
   uint32_t late(std::span<const Item> items, uint32_t begin, uint32_t end, Nanoseconds finished) const;
 
   BatchingOptions options_;
-  uint32_t budget_ = 0;      // rows
-  uint32_t most_rows_ = 0;   // of a batch
-  double full_seconds_ = 0;  // of a full batch of the shared operators
-  Nanoseconds patience_ = 0;
+  uint32_t least_budget_ = 0;     // rows; 0: not asked yet
+  uint32_t budget_ = 0;           // rows
+  uint32_t most_rows_ = 0;        // of a batch
+  double full_seconds_ = 0;       // of a full batch of the shared operators
+  Nanoseconds patience_ = 0;      // of full batches of the least budget
+  Nanoseconds urgent_until_ = 0;  // somebody with a deadline or a priority waited less than `patience` before
   std::vector<Place> places_;
   std::vector<TaskDeadline> task_deadline_;
   uint64_t plan_ = 0;

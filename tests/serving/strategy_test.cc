@@ -219,6 +219,62 @@ TEST(PackedBatching, HopelessDeadlinesDoNotHurtOthers) {
   EXPECT_LE(with_late, alone_late + 6000 / 50);
 }
 
+/// Who waits in a deep queue is not held up by a large batch; who has a deadline, and who may come after such a one, is.
+TEST(PackedBatching, DeepQueuesWithoutDeadlinesGetLargerBatches) {
+  std::vector<AlphaPoint> points;
+  for (uint32_t rows = 16; rows <= 4096; rows *= 2) points.push_back({1, rows, 2e-4 + 8e-4 * rows / 16});
+  const CostModel costs(points, {});
+  BatchingOptions options;
+  options.limits = {4096, 4096};
+  options.patience_seconds = 1;
+  const auto strategy = make_strategy(Strategy::kPacked, options);
+  Schedule schedule;
+  schedule.reserve(options.items);
+  std::vector<Item> items(1000);
+  for (uint32_t i = 0; i < items.size(); ++i) {
+    items[i].slot = i;
+    items[i].task = i / 8;
+    items[i].length = items[i].rows = 32;
+    items[i].cost = {1e-5, 1e-7};
+    items[i].arrival = i;
+  }
+  const auto first_rows = [&](Nanoseconds now, std::span<const Item> of) {
+    strategy->plan(of, now, costs, schedule);
+    return 32 * (schedule.batches.at(0).end - schedule.batches[0].begin);
+  };
+  const uint32_t usual = costs.best_rows(options.limits.rows), deep = 32000 / 16;
+  ASSERT_LT(3 * usual, deep);
+  EXPECT_GT(first_rows(0, items), usual * 3 / 2);
+  EXPECT_LE(first_rows(0, items), deep * 3 / 2);
+  EXPECT_LE(first_rows(0, std::span(items).first(100)), usual * 3 / 2);  // a sixteenth of them is less
+
+  items[500].deadline = 3600'000 * kMillisecond;
+  EXPECT_LE(first_rows(kMillisecond, items), usual * 3 / 2);
+  items[500].deadline = kNoDeadline;
+  EXPECT_LE(first_rows(900 * kMillisecond, items), usual * 3 / 2);
+  EXPECT_GT(first_rows(1100 * kMillisecond, items), usual * 3 / 2);
+  items[500].priority = 1;
+  EXPECT_LE(first_rows(1200 * kMillisecond, items), usual * 3 / 2);
+}
+
+/// Queries of few rows fill a batch by their number: the window, and with it the time to plan, ends there.
+TEST(PackedBatching, TheWindowEndsWithFourBatchesOfQueries) {
+  std::mt19937_64 random(new_seed());
+  const CostModel costs = random_costs(random);
+  BatchingOptions options;
+  options.limits = {4096, 8};
+  options.items = 4096;
+  const auto strategy = make_strategy(Strategy::kPacked, options);
+  Schedule schedule;
+  schedule.reserve(options.items);
+  Queue queue;
+  queue.items = options.items;
+  queue.longest = 1;
+  strategy->plan(random_items(random, queue), queue.now, costs, schedule);
+  EXPECT_LE(schedule.order.size(), 4 * 8U);
+  EXPECT_EQ(schedule.batches.at(0).end, 8U);
+}
+
 /// A stream that fills the device, of queries more urgent than an old one of another task.
 TEST(PackedBatching, NobodyStarves) {
   std::mt19937_64 random(new_seed());

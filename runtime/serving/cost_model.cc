@@ -85,6 +85,27 @@ class LeastSquares {
   std::array<double, N> b_{};
 };
 
+/// Isotonic regression: values that fall from one to the next are pooled into their weighted mean.
+void make_rising(std::span<double> values, std::span<const double> weights) {
+  struct Pool {
+    double sum = 0, weight = 0;
+    std::size_t size = 0;
+    double mean() const { return sum / weight; }
+  };
+  std::vector<Pool> pools;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    Pool pool{values[i] * weights[i], weights[i], 1};
+    for (; !pools.empty() && pools.back().mean() >= pool.mean(); pools.pop_back()) {
+      pool = {pool.sum + pools.back().sum, pool.weight + pools.back().weight, pool.size + pools.back().size};
+    }
+    pools.push_back(pool);
+  }
+  std::size_t next = 0;
+  for (const Pool& pool : pools) {
+    for (std::size_t i = 0; i < pool.size; ++i) values[next++] = pool.mean();
+  }
+}
+
 }  // namespace
 
 std::string_view operator_family_name(OperatorFamily family) noexcept { return kFamilyNames[static_cast<std::size_t>(family)]; }
@@ -102,38 +123,15 @@ CostModel::CostModel(std::span<const AlphaPoint> alpha, std::span<const BetaPoin
   const std::array<double, 4> fit = line.solve();
   per_query_ = fit[2];
   per_pair_ = fit[3];
-  struct Rest {
-    double strips, seconds;
-  };
-  std::vector<Rest> rest;
+  std::vector<CurvePoint> rest;
   for (const AlphaPoint& point : alpha) {
     if (!(point.seconds > 0)) continue;
     const double rows = rows_of(point);
     const double own = point.seconds - per_query_ * point.queries - per_pair_ * rows * point.length;
     rest.push_back({static_cast<double>(strips_of(rows_of(point))), std::max(own, 0.05 * point.seconds)});
   }
-  std::sort(rest.begin(), rest.end(), [](const Rest& a, const Rest& b) { return a.strips < b.strips; });
-  // Noise must not make more rows cheaper than fewer: neighbours that would are taken together (isotonic regression, by pooling).
-  struct Pool {
-    double sum = 0;
-    std::size_t points = 0, sizes = 0;
-    double mean() const { return sum / static_cast<double>(points); }
-  };
-  std::vector<Pool> pools;
-  for (std::size_t i = 0; i < rest.size();) {
-    Pool pool{0, 0, 1};
-    const double strips = rest[i].strips;
-    for (; i < rest.size() && rest[i].strips == strips; ++i, ++pool.points) pool.sum += rest[i].seconds;
-    curve_.push_back({strips, 0});
-    for (; !pools.empty() && pools.back().mean() >= pool.mean(); pools.pop_back()) {
-      pool = {pool.sum + pools.back().sum, pool.points + pools.back().points, pool.sizes + pools.back().sizes};
-    }
-    pools.push_back(pool);
-  }
-  std::size_t next = 0;
-  for (const Pool& pool : pools) {
-    for (std::size_t i = 0; i < pool.sizes; ++i) curve_[next++].seconds = pool.mean();
-  }
+  std::sort(rest.begin(), rest.end(), [](const CurvePoint& a, const CurvePoint& b) { return a.strips < b.strips; });
+  fit_curve(rest, fit[0]);
   if (curve_.size() >= 2) {
     const CurvePoint& a = curve_[curve_.size() - 2];
     const CurvePoint& b = curve_.back();
@@ -169,6 +167,34 @@ CostModel::CostModel(std::span<const AlphaPoint> alpha, std::span<const BetaPoin
     const std::array<double, 4> c = fit_family.solve();
     family_[f] = {c[0], c[1] / work, c[2], c[3] / work, true};
   }
+}
+
+void CostModel::fit_curve(std::span<const CurvePoint> rest, double start) {
+  constexpr double kLarge = 8;  // starts: of fewer strips the rate depends on how they happen to be shared among workers
+  constexpr double kNoise = 0.05;
+  std::vector<double> measured, points, falling;
+  for (std::size_t i = 0; i < rest.size();) {
+    CurvePoint mean{rest[i].strips, 0};
+    double count = 0;
+    for (; i < rest.size() && rest[i].strips == mean.strips; ++i, ++count) mean.seconds += rest[i].seconds;
+    mean.seconds /= count;
+    curve_.push_back(mean);
+    measured.push_back(mean.seconds);
+    points.push_back(count);
+  }
+  make_rising(measured, points);
+  const auto large = static_cast<std::size_t>(
+      std::find_if(measured.begin(), measured.end(), [&](double seconds) { return seconds >= kLarge * start; }) - measured.begin());
+  for (std::size_t i = large; i < curve_.size(); ++i) falling.push_back((start - curve_[i].seconds) / curve_[i].strips);  // minus the rate
+  make_rising(falling, std::span(points).subspan(large));
+  std::vector<double> smooth = measured;
+  bool within = true;
+  for (std::size_t i = large; i < curve_.size(); ++i) {
+    smooth[i] = start - falling[i - large] * curve_[i].strips;
+    within = within && std::abs(smooth[i] / curve_[i].seconds - 1) <= kNoise;
+  }
+  make_rising(smooth, points);
+  for (std::size_t i = 0; i < curve_.size(); ++i) curve_[i].seconds = within ? smooth[i] : measured[i];
 }
 
 double CostModel::curve(uint32_t strip_count) const {

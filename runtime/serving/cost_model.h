@@ -73,7 +73,9 @@ struct BatchShape {
 /// alpha(rows, queries, pairs) = curve(strips(rows)) + per_query * queries + per_pair * pairs, where `curve` goes linearly from one
 /// measured number of rows to the next: few rows are slower a row, a full batch is at its best rate. beta(task, rows) = fixed + per_row *
 /// rows, both linear in the task's work, by family. The coefficients are least squares fits of the measured points, none of them negative;
-/// `curve` never falls, and goes on at the slope of its end or of a straight line through all points, whichever is more.
+/// `curve` never falls, and goes on at the slope of its end or of a straight line through all points, whichever is more. Of batches of at
+/// least eight times that line's start, rows behind the start never get slower, where such a curve is within 5 % of what was measured: else
+/// a strategy that looks for the best rate would find the point with the luckiest noise, and think two batches as good as one.
 class CostModel {
  public:
   CostModel() = default;
@@ -104,6 +106,8 @@ class CostModel {
   static constexpr std::size_t kCorrections = 12;  // by powers of two of strips
   static std::size_t correction_slot(uint32_t rows);
   double curve(uint32_t strips) const;
+  /// Of points in ascending order; `start`: seconds of a straight line through them at no strips.
+  void fit_curve(std::span<const CurvePoint> points, double start);
 
   std::vector<CurvePoint> curve_;  // ascending in strips
   std::vector<double> by_strips_;  // the curve, tabulated as far as batches usually go

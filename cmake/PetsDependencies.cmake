@@ -9,9 +9,6 @@ find_path(PETS_XXHASH_INCLUDE xxhash.h REQUIRED)
 find_path(PETS_UTF8PROC_INCLUDE utf8proc.h REQUIRED)
 find_library(PETS_UTF8PROC_LIBRARY utf8proc REQUIRED)
 
-find_path(PETS_PTHREADPOOL_INCLUDE pthreadpool.h REQUIRED)
-find_library(PETS_PTHREADPOOL_LIBRARY pthreadpool REQUIRED)
-
 find_path(PETS_HIGHWAY_INCLUDE hwy/highway.h REQUIRED)
 
 if(PETS_BUILD_CONVERTER)

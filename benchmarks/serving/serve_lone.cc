@@ -28,11 +28,17 @@ double call(Session& session, const Query& query) {
 }  // namespace
 
 void report_lone(ServeWorld& world) {
+  struct Pause {
+    std::chrono::milliseconds length;
+    uint32_t queries;
+  };
   constexpr uint32_t kQueries = 300;
-  constexpr std::chrono::milliseconds kPauses[] = {std::chrono::milliseconds(0), std::chrono::milliseconds(5)};
+  constexpr Pause kPauses[] = {
+      {std::chrono::milliseconds(0), kQueries}, {std::chrono::milliseconds(5), kQueries}, {std::chrono::milliseconds(100), kQueries / 10}};
   Server& server = world.server(world.strategies()[0]);
   fmt::print(
-      "\nOne query at a time, {} of each length, a direct call and one through the server by turns, so many milliseconds before each: "
+      "\nOne query at a time, {} of each length (a tenth after the longest pause), a direct call and one through the server by turns, so "
+      "many milliseconds before each: "
       "medians of the time until the answer, and of the difference of neighbours.\n\n"
       "| tokens | pause ms | direct ms | through the server ms | difference us |\n|---|---|---|---|---|\n",
       kQueries);
@@ -43,18 +49,18 @@ void report_lone(ServeWorld& world) {
     made.length = tokens;
     made.sigma = 0;
     const Trace trace = make_trace(made);
-    for (const auto pause : kPauses) {
+    for (const Pause& pause : kPauses) {
       std::vector<double> direct, served, difference;
-      for (size_t i = 0; i < trace.arrivals.size(); ++i) {
+      for (size_t i = 0; i < pause.queries; ++i) {
         const Query query = world.query(trace, i);
         if (i < 8) (void)call(world.session(), query);  // pages
-        std::this_thread::sleep_for(pause);
+        std::this_thread::sleep_for(pause.length);
         direct.push_back(call(world.session(), query));
-        std::this_thread::sleep_for(pause);
+        std::this_thread::sleep_for(pause.length);
         served.push_back(ask(server, query));
         difference.push_back(served.back() - direct.back());
       }
-      fmt::print("| {:.0f} | {} | {:.3f} | {:.3f} | {:.0f} |\n", tokens, pause.count(), median(direct) * 1e3, median(served) * 1e3,
+      fmt::print("| {:.0f} | {} | {:.3f} | {:.3f} | {:.0f} |\n", tokens, pause.length.count(), median(direct) * 1e3, median(served) * 1e3,
                  median(difference) * 1e6);
     }
   }

@@ -220,7 +220,6 @@ Status Session::Impl::run(std::span<const Query> queries, AnswerFn on_answer, vo
     }
     set->release();
   }
-  if (own_pool != nullptr) own_pool->rest();
   return Status::ok();
 }
 
@@ -231,7 +230,6 @@ void Session::Impl::run_prepared(std::span<const PreparedQuery> queries, AnswerF
     deliver(source, next, taken, on_answer, context);
     next += taken;
   }
-  if (own_pool != nullptr) own_pool->rest();
 }
 
 Session::Session(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

@@ -1,5 +1,7 @@
-// The application's own pool: what a session asks of it, and that the answers are those of the library's pool.
+// The library's pool, and the application's own: what a session asks of it, and that the answers are those of the library's pool.
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 #include <algorithm>
@@ -56,6 +58,125 @@ double process_seconds() {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
+template <typename Work>
+void run(ThreadPool& pool, uint32_t count, const Work& work) {
+  pool.run([](void* context, uint32_t index) { (*static_cast<const Work*>(context))(index); }, const_cast<Work*>(&work), count);
+}
+
+TEST(LibraryPool, CallsEveryIndexOnceAndSeesWhatItWrote) {
+  for (const uint32_t threads : {1U, 2U, 3U, 8U}) {
+    SCOPED_TRACE(threads);
+    auto pool = ThreadPool::create(threads);
+    ASSERT_TRUE(pool) << pool.status().c_str();
+    ASSERT_EQ((*pool)->threads(), threads);
+    std::vector<uint32_t> calls(threads);
+    uint32_t wrong = 0;
+    for (uint32_t region = 0; region < 4000; ++region) {
+      const uint32_t count = region % (threads + 1);
+      std::fill(calls.begin(), calls.end(), 0);
+      run(**pool, count, [&](uint32_t index) { ++calls.at(index); });
+      for (uint32_t i = 0; i < threads; ++i) wrong += calls[i] != (i < count ? 1 : 0) ? 1 : 0;
+      // From time to time long enough for the workers to fall asleep, or nearly.
+      if (region % 100 == 99) std::this_thread::sleep_for(std::chrono::microseconds(100 + region % 300));
+    }
+    EXPECT_EQ(wrong, 0U);
+  }
+}
+
+TEST(LibraryPool, ServesSeveralThreads) {
+  auto pool = ThreadPool::create(3);
+  ASSERT_TRUE(pool) << pool.status().c_str();
+  std::atomic<uint32_t> calls{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 3; ++caller) {
+    callers.emplace_back([&] {
+      for (int region = 0; region < 1000; ++region) {
+        uint32_t own[3] = {};
+        run(**pool, 3, [&](uint32_t index) { own[index] = 1 + index; });
+        calls += own[0] + own[1] + own[2];
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(calls, 3 * 1000 * (1 + 2 + 3));
+}
+
+/// Waits until both calls of a region of two have begun, so that two threads make them.
+class Meeting {
+ public:
+  bool come() {
+    ++present_;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (present_ < 2 && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    return present_ >= 2;
+  }
+
+ private:
+  std::atomic<int> present_{0};
+};
+
+cpu_set_t processors_of_this_thread() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  EXPECT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+  return set;
+}
+
+/// Puts the calling thread's processors back at the end.
+struct SameProcessorsAfter {
+  cpu_set_t before = processors_of_this_thread();
+  ~SameProcessorsAfter() { sched_setaffinity(0, sizeof(before), &before); }
+};
+
+void stay_on(int processor) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(processor, &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+}
+
+TEST(LibraryPool, ItsWorkersKeepOffTheCallersProcessorUntilSomebodyElsePlacesThem) {
+  const SameProcessorsAfter same;
+  std::vector<int> usable;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &same.before) != 0) usable.push_back(i);
+  }
+  if (usable.size() < 2) GTEST_SKIP() << "one processor";
+  auto pool = ThreadPool::create(2);
+  ASSERT_TRUE(pool) << pool.status().c_str();
+  const pthread_t caller = pthread_self();
+  /// The worker's processors, in a region before which it fell asleep; `then` is called by the worker.
+  const auto of_worker = [&](const auto& then) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    Meeting meeting;
+    cpu_set_t found;
+    CPU_ZERO(&found);
+    run(**pool, 2, [&](uint32_t) {
+      EXPECT_TRUE(meeting.come());
+      if (pthread_equal(pthread_self(), caller) != 0) return;
+      found = processors_of_this_thread();
+      then();
+    });
+    return found;
+  };
+  const auto nothing = [] {};
+  for (int time = 0; time < 4; ++time) {
+    const int own = usable[time % 2];
+    stay_on(own);
+    cpu_set_t others = same.before;
+    CPU_CLR(own, &others);
+    const cpu_set_t found = of_worker(nothing);
+    EXPECT_TRUE(CPU_EQUAL(&found, &others)) << "time " << time << ", caller on " << own;
+  }
+  // As `taskset -ap` does.
+  (void)of_worker([&] { sched_setaffinity(0, sizeof(same.before), &same.before); });
+  for (int time = 0; time < 2; ++time) {
+    stay_on(usable[time]);
+    const cpu_set_t found = of_worker(nothing);
+    EXPECT_TRUE(CPU_EQUAL(&found, &same.before)) << "time " << time;
+  }
+}
+
 TEST(LibraryPool, SleepsAfterARun) {
   const testing_util::ModelShape shape{64, 4, 2, 256, 211, 96, 2};  // enough for several workers
   const auto base = testing_util::random_base(shape, 12);
@@ -73,7 +194,6 @@ TEST(LibraryPool, SleepsAfterARun) {
   query.task = "task";
   query.ids = ids;
   query.has_ids = true;
-  // pthreadpool's workers spin for some 20 ms where they are not told to sleep.
   double least = 1;
   for (int time = 0; time < 3; ++time) {
     ASSERT_EQ(logits_of(**session, {query}).size(), 1U);

@@ -287,6 +287,21 @@ Status check_apart(const Options& options) {
   return Status::ok();
 }
 
+/// An error where `path`, which is written at the end, cannot be: better told before the answers than after them.
+Status check_writable(const std::string& path) {
+  if (path.empty() || path == "-") return Status::ok();
+  struct stat there = {};
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (::stat(path.c_str(), &there) == 0) {
+    if (S_ISDIR(there.st_mode)) errno = EISDIR;
+    if (!S_ISDIR(there.st_mode) && ::access(path.c_str(), W_OK) == 0) return Status::ok();
+  } else if (errno == ENOENT && ::access(folder.c_str(), W_OK | X_OK) == 0) {
+    return Status::ok();
+  }
+  return Status::error(ErrorCode::kIo, "cannot open %s: %s", path.c_str(), std::strerror(errno));
+}
+
 Status open_files(const Options& options, bool reads_input, File& input, File& output) {
   if (reads_input) {
     if (Status opened = input.open(options.input, false); !opened) return opened;
@@ -297,6 +312,9 @@ Status open_files(const Options& options, bool reads_input, File& input, File& o
   if (Status status = check_not_read(options, "--metrics", options.metrics, read); !status) return status;
   if (Status status = check_not_read(options, "--trace", options.trace, read); !status) return status;
   if (Status status = check_apart(options); !status) return status;
+  for (const std::string* path : {&options.metrics, &options.trace}) {
+    if (Status status = check_writable(*path); !status) return status;
+  }
   if (options.output == "-" || !S_ISREG(output.stat().st_mode)) return Status::ok();
   if (::ftruncate(output.descriptor(), 0) != 0) {
     return Status::error(ErrorCode::kIo, "cannot write %s: %s", options.output.c_str(), std::strerror(errno));

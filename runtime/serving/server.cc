@@ -101,6 +101,14 @@ Status check_options(const ServerOptions& options) {
     return Status::error(ErrorCode::kInvalidArgument, "max_queued_tokens: expected 0 to %u, found %u", kMostTokens,
                          options.max_queued_tokens);
   }
+  if (options.overflow > Overflow::kShedLowest) {
+    return Status::error(ErrorCode::kInvalidArgument, "overflow: expected 0 to %d, found %d", static_cast<int>(Overflow::kShedLowest),
+                         static_cast<int>(options.overflow));
+  }
+  if (options.strategy > Strategy::kFixed) {
+    return Status::error(ErrorCode::kInvalidArgument, "strategy: expected 0 to %d, found %d", static_cast<int>(Strategy::kFixed),
+                         static_cast<int>(options.strategy));
+  }
   if (options.fixed_batch_queries == 0) {
     return Status::error(ErrorCode::kInvalidArgument, "fixed_batch_queries: expected at least 1, found 0");
   }

@@ -173,9 +173,10 @@ class Program(unittest.TestCase):
         self.assertRegex(text, r'pets_queries_total\{task="labels",outcome="answered"\} 20\n')
         events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
         self.assertEqual(sum(event["args"]["queries"] for event in events if event["ph"] == "X"), 20)
-        result = self.run_program(self.bundle, "--metrics", "/nowhere/x", lines='{"task": "labels", "text": "x"}\n', expect=1)
-        self.assertIn(b"cannot open /nowhere/x", result.stderr)
-        self.assertIn(b"label", result.stdout)
+        for option, path in (("--metrics", "/nowhere/x"), ("--trace", "/nowhere/x"), ("--metrics", str(self.work))):
+            result = self.run_program(self.bundle, option, path, lines='{"task": "labels", "text": "x"}\n', expect=1)
+            self.assertIn(b"cannot open " + path.encode(), result.stderr)
+            self.assertEqual(result.stdout, b"")  # told before the answers
 
     def test_a_deadline_that_is_met_changes_nothing(self):
         query = {"task": "labels", "text": "x"}

@@ -92,6 +92,19 @@ TEST_F(ServerTest, AFanOutAnswersEveryTaskAsAQueryOfItsOwn) {
   }
 }
 
+TEST_F(ServerTest, OptionsThatMeanNothingAreRefused) {
+  const auto code_with = [&](const auto& change) {
+    ServerOptions changed = options_;
+    change(changed);
+    return Server::create(model_, changed).status().code();
+  };
+  EXPECT_EQ(code_with([](ServerOptions& o) { o.strategy = static_cast<Strategy>(5); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_with([](ServerOptions& o) { o.overflow = static_cast<Overflow>(3); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_with([](ServerOptions& o) { o.fixed_batch_queries = 0; }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_with([](ServerOptions& o) { o.max_queued = 0; }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_with([](ServerOptions& o) { o.patience_seconds = -1; }), ErrorCode::kInvalidArgument);
+}
+
 TEST_F(ServerTest, PastDeadlinesStoppedServersAndBadCallsAreRefused) {
   make_queries(1);
   const auto server = serve();

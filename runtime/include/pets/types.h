@@ -34,7 +34,7 @@ std::string_view head_type_name(HeadType type) noexcept;
 /// How a server cuts waiting queries into batches. All but kPacked are of the PetS paper (USENIX ATC 2022) and there to be compared with:
 /// they pad every query of a batch to the longest.
 enum class Strategy : uint8_t {
-  kPacked = 0,       ///< no padding, as many rows as run at the best rate, deadlines and priorities, tasks kept together
+  kPacked = 0,  ///< no padding, as many rows as run at the best rate (more of a deep queue), deadlines and priorities, tasks kept together
   kCoordinated = 1,  ///< within tasks, then across tasks, by two dynamic programmes
   kAlpha = 2,        ///< across tasks by length
   kBeta = 3,         ///< within tasks

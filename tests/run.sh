@@ -24,7 +24,7 @@ stages=(
   "examples  20  quickstart on the real model, embedded application, installed library"
   "asan     540  build with AddressSanitizer and UBSan (and the fuzz targets), all tests, parser line coverage"
   "tsan     260  build with ThreadSanitizer, session, hot-add and server tests"
-  "fuzz      60  run each fuzz target over its floor of executions"
+  "fuzz      80  run each fuzz target over its floor of executions"
   "tidy     240  clang-tidy over everything that is not a test"
 )
 # These run only when they are named: for every night, not for every change.

@@ -155,6 +155,29 @@ TEST(CostModel, BestRowsAreTheFewestAtTheBestRate) {
   EXPECT_LT(rows, 512U);
 }
 
+/// 0.5 ms and 0.6 ms a strip, with one measurement that was lucky, or a device on which large batches really are slow.
+std::vector<AlphaPoint> points_with(uint32_t from_rows, uint32_t to_rows, double factor) {
+  std::vector<AlphaPoint> points;
+  for (uint32_t rows = 16; rows <= 4096; rows *= 2) {
+    const double seconds = 5e-4 + 6e-4 * rows / 16.0;
+    points.push_back({rows / 16, 16, seconds * (rows >= from_rows && rows <= to_rows ? factor : 1)});
+  }
+  return points;
+}
+
+TEST(CostModel, ALuckyMeasurementIsNotTheBestSize) {
+  const CostModel model(points_with(512, 512, 0.965), {});
+  EXPECT_GT(model.best_rows(4096), 768U);
+  EXPECT_GT(2 * predicted(model, 32, 16), predicted(model, 64, 16));
+  EXPECT_NEAR(predicted(model, 32, 16) / (5e-4 + 6e-4 * 32), 1, 0.02);
+}
+
+TEST(CostModel, AFallingRateIsBelievedWhereItIsNoNoise) {
+  const CostModel model(points_with(1024, 4096, 1.25), {});
+  EXPECT_LE(model.best_rows(4096), 512U);
+  EXPECT_LT(2 * predicted(model, 32, 16), predicted(model, 64, 16));
+}
+
 TEST(CostModel, FollowsADeviceThatBecomesTwiceAsSlow) {
   std::mt19937_64 random(new_seed());
   std::normal_distribution<double> error(1, 0.03);

@@ -185,9 +185,7 @@ TEST(StrategySearch, CoordinatedIsTheBestOfEachOfItsSteps) {
     Case c(random, small_queue(random, 10), kPowers[round % 3]);
     c.options.padding_weight = round % 2;
     c.plan(Strategy::kCoordinated, 0);
-    BatchShape full;
-    const uint32_t best_rows = c.costs.best_rows(c.options.limits.rows);
-    while (full.rows < best_rows) full.add(std::min(best_rows - full.rows, 32U));
+    const BatchShape full = BatchShape::usual(c.costs.best_rows(c.options.limits.rows));
     const double padding = c.options.padding_weight * c.costs.alpha(full) / full.rows;
     const BatchCost first = [&](const Batch& batch) {
       const BatchShape shape = padded_shape(batch);

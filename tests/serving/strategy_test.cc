@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <memory>
 #include <set>
 
 #include "tests/serving/items.h"
@@ -219,6 +220,23 @@ TEST(PackedBatching, HopelessDeadlinesDoNotHurtOthers) {
   EXPECT_LE(with_late, alone_late + 6000 / 50);
 }
 
+/// Packed batches, asked again and again.
+class Planner {
+ public:
+  explicit Planner(const BatchingOptions& options) : strategy_(make_strategy(Strategy::kPacked, options)) {
+    schedule_.reserve(options.items);
+  }
+  /// Of the last call.
+  const Schedule& plan(std::span<const Item> items, Nanoseconds now, const CostModel& costs) {
+    strategy_->plan(items, now, costs, schedule_);
+    return schedule_;
+  }
+
+ private:
+  std::unique_ptr<BatchingStrategy> strategy_;
+  Schedule schedule_;
+};
+
 /// Who waits in a deep queue is not held up by a large batch; who has a deadline, and who may come after such a one, is.
 TEST(PackedBatching, DeepQueuesWithoutDeadlinesGetLargerBatches) {
   std::vector<AlphaPoint> points;
@@ -227,9 +245,7 @@ TEST(PackedBatching, DeepQueuesWithoutDeadlinesGetLargerBatches) {
   BatchingOptions options;
   options.limits = {4096, 4096};
   options.patience_seconds = 1;
-  const auto strategy = make_strategy(Strategy::kPacked, options);
-  Schedule schedule;
-  schedule.reserve(options.items);
+  Planner planner(options);
   std::vector<Item> items(1000);
   for (uint32_t i = 0; i < items.size(); ++i) {
     items[i].slot = i;
@@ -239,8 +255,8 @@ TEST(PackedBatching, DeepQueuesWithoutDeadlinesGetLargerBatches) {
     items[i].arrival = i;
   }
   const auto first_rows = [&](Nanoseconds now, std::span<const Item> of) {
-    strategy->plan(of, now, costs, schedule);
-    return 32 * (schedule.batches.at(0).end - schedule.batches[0].begin);
+    const Schedule::Batch& first = planner.plan(of, now, costs).batches.at(0);
+    return 32 * (first.end - first.begin);
   };
   const uint32_t usual = costs.best_rows(options.limits.rows), deep = 32000 / 16;
   ASSERT_LT(3 * usual, deep);
@@ -264,13 +280,11 @@ TEST(PackedBatching, TheWindowEndsWithFourBatchesOfQueries) {
   BatchingOptions options;
   options.limits = {4096, 8};
   options.items = 4096;
-  const auto strategy = make_strategy(Strategy::kPacked, options);
-  Schedule schedule;
-  schedule.reserve(options.items);
   Queue queue;
   queue.items = options.items;
   queue.longest = 1;
-  strategy->plan(random_items(random, queue), queue.now, costs, schedule);
+  Planner planner(options);
+  const Schedule& schedule = planner.plan(random_items(random, queue), queue.now, costs);
   EXPECT_LE(schedule.order.size(), 4 * 8U);
   EXPECT_EQ(schedule.batches.at(0).end, 8U);
 }
@@ -282,14 +296,10 @@ TEST(PackedBatching, NobodyStarves) {
     const CostModel costs = random_costs(random);
     BatchingOptions options;
     options.items = 4096;
-    const auto strategy = make_strategy(Strategy::kPacked, options);
-    BatchShape full;
+    Planner planner(options);
     const uint32_t budget = costs.best_rows(options.limits.rows);
-    while (full.rows < budget) full.add(std::min(budget - full.rows, 32U));
-    const double full_seconds = costs.alpha(full), row_seconds = full_seconds / budget;
+    const double full_seconds = costs.alpha(BatchShape::usual(budget)), row_seconds = full_seconds / budget;
     const double patience = 10 * full_seconds;
-    Schedule schedule;
-    schedule.reserve(options.items);
     std::vector<Item> items;
     Nanoseconds now = 1000 * kMillisecond, next_arrival = now;
     const Nanoseconds started = now;
@@ -314,7 +324,7 @@ TEST(PackedBatching, NobodyStarves) {
         items.push_back(item);
         next_arrival = after(next_arrival, 32 * row_seconds / load);
       }
-      strategy->plan(items, now, costs, schedule);
+      const Schedule& schedule = planner.plan(items, now, costs);
       ASSERT_FALSE(schedule.batches.empty());
       const auto first = schedule.slots(schedule.batches[0]);
       const std::set<uint32_t> ran(first.begin(), first.end());

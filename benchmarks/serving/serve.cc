@@ -27,15 +27,33 @@ struct OpenCase {
   std::vector<std::vector<Figures>> measured, simulated, replayed;  // [strategy][round]
 };
 
+double percent_off(double measured, double simulated) { return measured > 0 ? (simulated / measured - 1) * 100 : 0; }
+
 std::string compared(double measured, double simulated, double replayed, double scale) {
-  const auto off = [&](double other) { return measured > 0 ? (other / measured - 1) * 100 : 0; };
-  return fmt::format("{:.1f} / {:.1f} ({:+.0f} %) / {:.1f} ({:+.0f} %)", measured * scale, simulated * scale, off(simulated),
-                     replayed * scale, off(replayed));
+  return fmt::format("{:.1f} / {:.1f} ({:+.0f} %) / {:.1f} ({:+.0f} %)", measured * scale, simulated * scale,
+                     percent_off(measured, simulated), replayed * scale, percent_off(measured, replayed));
 }
 
-std::string compared(double measured, double simulated, double scale) {
-  const double off = measured > 0 ? (simulated / measured - 1) * 100 : 0;
-  return fmt::format("{:.1f} / {:.1f} ({:+.0f} %)", measured * scale, simulated * scale, off);
+double median_of(std::span<const Figures> rounds, double Figures::*field) {
+  std::vector<double> values;
+  for (const Figures& round : rounds) values.push_back(round.*field);
+  return median(std::move(values));
+}
+
+/// The simulated figure's median, and the median of what it was off by in each round: rounds have traces of their own.
+std::string compared(std::span<const Figures> measured, std::span<const Figures> simulated, double Figures::*field, double scale) {
+  std::vector<double> off;
+  for (size_t round = 0; round < measured.size(); ++round) {
+    off.push_back(percent_off(measured[round].*field, simulated[round].*field));
+  }
+  return fmt::format("{:.1f} ({:+.0f} %)", median_of(simulated, field) * scale, median(std::move(off)));
+}
+
+std::string compared(std::span<const double> measured, std::span<const double> simulated) {
+  std::vector<double> off;
+  for (size_t round = 0; round < measured.size(); ++round) off.push_back(percent_off(measured[round], simulated[round]));
+  return fmt::format("{:.1f} / {:.1f} ({:+.0f} %)", median({measured.begin(), measured.end()}),
+                     median({simulated.begin(), simulated.end()}), median(std::move(off)));
 }
 
 Status run(const ServeOptions& options) {
@@ -126,7 +144,7 @@ void report_open(ServeWorld& world) {
           world.add_served(server, since, ratios);
         };
         calibrate(seed + 500'000);
-        simulation.wake_seconds = world.measure_wake(server, seed + 600'000);
+        simulation.wake_seconds = world.measure_wake(server, seed + 600'000, 1 / rate);
         double start = 0;
         each.measured[s].push_back(run_open(server, world, *trace, start));
         const DeviceModel was = world.as_it_was(server, start);
@@ -134,7 +152,9 @@ void report_open(ServeWorld& world) {
         calibrate(seed + 800'000);
         const DeviceModel device = world.device(ratios, seed);
         each.simulated[s].push_back(simulate(*trace, world.works(), device.costs, device, simulation).figures);
-        each.replayed[s].push_back(simulate(*trace, world.works(), device.costs, was, simulation).figures);
+        SimulationOptions replay_options = simulation;
+        replay_options.wake_seconds = 0;  // the batches' times have it
+        each.replayed[s].push_back(simulate(*trace, world.works(), device.costs, was, replay_options).figures);
         const Figures &real = each.measured[s].back(), &virtual_one = each.simulated[s].back(), &replay = each.replayed[s].back();
         fmt::print(stderr, "round {} {} {:.1f} {}: p50 {} p99 {} ms, wake {:.2f} ms\n", round, each.trace, each.load,
                    strategy_name(strategy), compared(real.p50, virtual_one.p50, replay.p50, 1e3),
@@ -143,28 +163,29 @@ void report_open(ServeWorld& world) {
     }
   }
   fmt::print(
-      "\nOpen loop, medians of rounds: measured / simulated (difference), fitted on other queries / simulated (difference) with every "
-      "batch as "
-      "slow as the server's were at that time, which is no prediction but shows what is the queue's and what the device's. A load of 1 is "
-      "what full batches handed to Session::run answer "
-      "just before. Misses: expired or answered late, at {} full batches.\n\n"
+      "\nOpen loop, medians of rounds: measured / simulated, fitted on other queries (median of the rounds' differences) / simulated with "
+      "every batch as slow as the server's were at that time (median of differences), which is no prediction but shows what is the queue's "
+      "and what the device's. A load of 1 is what full batches handed to Session::run answer just before. Misses: expired or answered "
+      "late, at {} full batches.\n\n"
       "| trace | load | queries/s offered | full batch ms | strategy | answered/s | mean ms | p50 ms | p95 ms | p99 ms | p99 in full "
       "batches | "
       "misses % | rows a batch | padding % | busy % |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
       options.deadline_batches);
   for (const OpenCase& each : cases) {
     for (size_t s = 0; s < world.strategies().size(); ++s) {
-      const Figures real = medians(each.measured[s]), model = medians(each.simulated[s]), replay = medians(each.replayed[s]);
+      const Figures real = medians(each.measured[s]), model = medians(each.simulated[s]);
       const double full = median(each.full_ms) / 1e3;
+      const auto beside = [&](double Figures::*field, double scale) {
+        return fmt::format("{:.1f} / {} / {}", real.*field * scale, compared(each.measured[s], each.simulated[s], field, scale),
+                           compared(each.measured[s], each.replayed[s], field, scale));
+      };
       fmt::print(
           "| {} | {:.2f} | {:.1f} | {:.1f} | {} | {} | {} | {} | {} | {} | {:.2f} | {:.3f} / {:.3f} | {:.0f} / {:.0f} | {:.1f} / {:.1f} | "
           "{:.0f} / {:.0f} |\n",
-          each.trace, each.load, median(each.rates), full * 1e3, strategy_name(world.strategies()[s]),
-          compared(real.throughput, model.throughput, replay.throughput, 1), compared(real.mean, model.mean, replay.mean, 1e3),
-          compared(real.p50, model.p50, replay.p50, 1e3), compared(real.p95, model.p95, replay.p95, 1e3),
-          compared(real.p99, model.p99, replay.p99, 1e3), real.p99 / full, real.miss_share() * 100, model.miss_share() * 100,
-          real.batch_rows, model.batch_rows, real.padding_share * 100, model.padding_share * 100, real.busy_share * 100,
-          model.busy_share * 100);
+          each.trace, each.load, median(each.rates), full * 1e3, strategy_name(world.strategies()[s]), beside(&Figures::throughput, 1),
+          beside(&Figures::mean, 1e3), beside(&Figures::p50, 1e3), beside(&Figures::p95, 1e3), beside(&Figures::p99, 1e3), real.p99 / full,
+          real.miss_share() * 100, model.miss_share() * 100, real.batch_rows, model.batch_rows, real.padding_share * 100,
+          model.padding_share * 100, real.busy_share * 100, model.busy_share * 100);
     }
   }
 }
@@ -185,7 +206,14 @@ void report_closed(ServeWorld& world) {
       const Strategy strategy = world.strategies()[s];
       for (size_t n = 0; n < options.outstanding.size(); ++n) {
         std::vector<ServeWorld::Ratio> ratios;
-        world.calibrate(options.seed * 1000 + 400'000 + round, options.calibrate_seconds / 2, ratios);
+        const auto calibrate = [&](uint64_t other) {
+          world.calibrate(other, options.calibrate_seconds / 4, ratios);
+          made.seed = other;
+          const double since = steady_seconds();
+          (void)run_closed(world.server(strategy), world, make_trace(made), options.producers, options.outstanding[n]);
+          world.add_served(world.server(strategy), since, ratios);
+        };
+        calibrate(options.seed * 1000 + 400'000 + round);
         const double count = static_cast<double>(trace.arrivals.size());
         rest();
         const double before = world.run_direct(trace).seconds;
@@ -193,7 +221,7 @@ void report_closed(ServeWorld& world) {
         const double seconds = run_closed(world.server(strategy), world, trace, options.producers, options.outstanding[n]);
         rest();
         const double after = world.run_direct(trace).seconds;
-        world.calibrate(options.seed * 1000 + 450'000 + round, options.calibrate_seconds / 2, ratios);
+        calibrate(options.seed * 1000 + 450'000 + round);
         const DeviceModel device = world.device(ratios, round);
         SimulationOptions simulation = world.simulation(strategy);
         simulation.outstanding = options.producers * options.outstanding[n];
@@ -208,14 +236,14 @@ void report_closed(ServeWorld& world) {
   }
   fmt::print(
       "\nClosed loop, {} producers, {} queries; full batches of {} rows handed to Session::run: {:.1f} queries/s. Share: against the full "
-      "batches before and after, medians of rounds.\n\n"
+      "batches before and after, medians of rounds (of differences, too).\n\n"
       "| strategy | outstanding a producer | queries/s measured / simulated | share of full batches |\n|---|---|---|---|\n",
       options.producers, options.closed_queries, world.full_rows(), median(direct_rates));
   for (size_t s = 0; s < world.strategies().size(); ++s) {
     for (size_t n = 0; n < options.outstanding.size(); ++n) {
       const Row& row = rows[s][n];
       fmt::print("| {} | {} | {} | {:.3f} |\n", strategy_name(world.strategies()[s]), options.outstanding[n],
-                 compared(median(row.rate), median(row.simulated), 1), median(row.ratio));
+                 compared(row.rate, row.simulated), median(row.ratio));
     }
   }
 }

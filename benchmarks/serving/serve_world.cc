@@ -7,6 +7,7 @@
 #include <future>
 #include <thread>
 
+#include "benchmarks/median.h"
 #include "benchmarks/serving/devices.h"
 #include "benchmarks/serving/random.h"
 
@@ -203,31 +204,29 @@ DeviceModel ServeWorld::device(std::span<const Ratio> ratios, uint64_t seed) con
   return device;
 }
 
-double ServeWorld::measure_wake(Server& server, uint64_t seed) {
-  constexpr uint32_t kQueries = 24;
+double ServeWorld::measure_wake(Server& server, uint64_t seed, double mean_gap) {
+  constexpr uint32_t kQueries = 64;
   TraceOptions made = trace_options(seed);
   made.process = Process::kAtOnce;
   made.queries = kQueries;
   made.sigma = 0;
   const Trace trace = make_trace(made);
-  std::vector<double> asleep, direct;
+  Random random(seed);
+  std::vector<double> more;
   for (size_t i = 0; i < kQueries; ++i) {
     const std::vector<Query> one = {query(trace, i)};
     (void)session_->run(one, [](size_t, const Answer&) {});
     double start = steady_seconds();
     (void)session_->run(one, [](size_t, const Answer&) {});
-    direct.push_back(steady_seconds() - start);
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const double direct = steady_seconds() - start;
+    std::this_thread::sleep_for(std::chrono::duration<double>(mean_gap * random.exponential()));
     start = steady_seconds();
     double end = start;
     const auto id = server.submit(one[0], {}, [&](QueryId, uint32_t, const Answer&) { end = steady_seconds(); });
     (void)server.drain();
-    if (id) asleep.push_back(end - start);
+    if (id) more.push_back(end - start - direct);
   }
-  // The lower quartiles: whatever else the machine does only adds, and would be taken for the price of waking up.
-  std::sort(asleep.begin(), asleep.end());
-  std::sort(direct.begin(), direct.end());
-  return asleep.empty() ? 0 : std::max(quantile(asleep, 0.25) - quantile(direct, 0.25), 0.0);
+  return more.empty() ? 0 : std::max(median(std::move(more)), 0.0);
 }
 
 SimulationOptions ServeWorld::simulation(Strategy strategy) const {

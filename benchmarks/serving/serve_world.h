@@ -62,8 +62,9 @@ class ServeWorld {
   /// A device for the simulator: the table, corrected by these, with the deviations that they had. Of batches of about as many rows those
   /// of a server count alone where there are several: threads that submit take time from the workers, which the session's own do not see.
   DeviceModel device(std::span<const Ratio> ratios, uint64_t seed) const;
-  /// What a batch takes more if the worker slept before: single queries through the server, some time apart, against back to back.
-  double measure_wake(Server& server, uint64_t seed);
+  /// What a batch takes more if the worker slept before: single queries through the server, after pauses of `mean_gap` seconds in the mean
+  /// as independent arrivals have them, against back to back on the session.
+  double measure_wake(Server& server, uint64_t seed, double mean_gap);
   SimulationOptions simulation(Strategy strategy) const;
 
   /// Batches that the server recorded since, whose sums the figures need.

@@ -71,6 +71,7 @@ PETS_INLINE I ShiftRight(I a) {
 
 PETS_INLINE M Eq(V a, V b) { return a == b; }
 PETS_INLINE M Lt(V a, V b) { return a < b; }
+PETS_INLINE M Lt(I a, I b) { return a < b; }
 PETS_INLINE M RebindMask(FloatTag, M m) { return m; }
 PETS_INLINE M TestBit(I a, I bit) { return (a & bit) != 0; }
 PETS_INLINE V IfThenElse(M m, V yes, V no) { return BitCast(FloatTag(), (m & BitCast(IntTag(), yes)) | (~m & BitCast(IntTag(), no))); }

@@ -137,6 +137,12 @@ PETS_INLINE RowMask less(const Rows16& a, const Broadcast& b) {
   PETS_EACH_VECTOR r.m[i] = hn::Lt(a.v[i], b);
   return r;
 }
+PETS_INLINE RowMask less(int32_t a, const Bits16& b) {
+  RowMask r;
+  const vectors::I all = hn::Set(IntTag(), a);
+  PETS_EACH_VECTOR r.m[i] = hn::RebindMask(FloatTag(), hn::Lt(all, b.v[i]));
+  return r;
+}
 PETS_INLINE RowMask is_number(const Rows16& a) {
   RowMask r;
   PETS_EACH_VECTOR r.m[i] = hn::Eq(a.v[i], a.v[i]);

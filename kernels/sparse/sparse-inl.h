@@ -10,7 +10,11 @@ namespace pets::kernels::PETS_SIMD_NAMESPACE {
 /// Of one panel, at most, for their inputs to be asked for: more would not stay in L1, nor need it.
 inline constexpr uint32_t kAskedEntries = 128;
 
-/// Columns differ in their entries, so the end of each is mispredicted: about 20 cycles, which several strips share.
+/// Entries of a column are taken so many at a time where a register holds a strip's rows; those behind its end are masked out. 1: singly.
+inline constexpr uint32_t kEntryGroup = kVectors == 1 ? 4 : 1;
+
+/// Columns differ in their entries, so the end of each is mispredicted: about 20 cycles, which several strips share. In groups most columns
+/// are one group, whatever they have.
 template <int kStrips>
 void sparse_columns(const SparseTile& a, uint32_t first) {
   const float* x[kStrips];
@@ -22,18 +26,36 @@ void sparse_columns(const SparseTile& a, uint32_t first) {
     whole = whole && a.lanes[first + s] == kAllLanes;
   }
   float* y = a.y + first * a.y_stride;
-  for (uint32_t c = 0; c < a.width; ++c, y += kStripRows) {
+  const size_t y_stride = a.y_stride;
+  const uint32_t* const column_start = a.column_start;
+  const uint16_t* const entry_rows = a.rows;
+  const float* const entry_values = a.values;
+  const uint32_t width = a.width, panel_end = column_start[width];
+  for (uint32_t c = 0; c < width; ++c, y += kStripRows) {
     Rows16 sum[kStrips];
-    PETS_UNROLL for (int s = 0; s < kStrips; ++s) sum[s] = load(y + s * a.y_stride);
-    for (uint32_t j = a.column_start[c], end = a.column_start[c + 1]; j < end; ++j) {
-      const size_t row = a.rows[j] * size_t{kStripRows};
-      const Broadcast value = broadcast(a.values[j]);
+    PETS_UNROLL for (int s = 0; s < kStrips; ++s) sum[s] = load(y + s * y_stride);
+    uint32_t j = column_start[c];
+    const uint32_t end = column_start[c + 1];
+    if constexpr (kEntryGroup > 1) {
+      for (; j < end && j + kEntryGroup <= panel_end; j += kEntryGroup) {
+        const Bits16 left = bits_of(static_cast<int32_t>(end - j));
+        PETS_UNROLL for (uint32_t i = 0; i < kEntryGroup; ++i) {
+          const size_t row = entry_rows[j + i] * size_t{kStripRows};
+          const Broadcast value = broadcast(entry_values[j + i]);
+          const RowMask own = less(static_cast<int32_t>(i), left);
+          PETS_UNROLL for (int s = 0; s < kStrips; ++s) sum[s] = select(own, mul_add(load(x[s] + row), value, sum[s]), sum[s]);
+        }
+      }
+    }
+    for (; j < end; ++j) {
+      const size_t row = entry_rows[j] * size_t{kStripRows};
+      const Broadcast value = broadcast(entry_values[j]);
       PETS_UNROLL for (int s = 0; s < kStrips; ++s) sum[s] = mul_add(load(x[s] + row), value, sum[s]);
     }
     if (whole) {
-      PETS_UNROLL for (int s = 0; s < kStrips; ++s) store(sum[s], y + s * a.y_stride);
+      PETS_UNROLL for (int s = 0; s < kStrips; ++s) store(sum[s], y + s * y_stride);
     } else {
-      PETS_UNROLL for (int s = 0; s < kStrips; ++s) store_rows(mask[s], sum[s], y + s * a.y_stride);
+      PETS_UNROLL for (int s = 0; s < kStrips; ++s) store_rows(mask[s], sum[s], y + s * y_stride);
     }
   }
 }

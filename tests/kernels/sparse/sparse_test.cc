@@ -1,5 +1,9 @@
 #include "kernels/sparse/sparse.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "tests/kernels/kernel_test.h"
 
 namespace pets::kernels {
@@ -65,6 +69,26 @@ TEST_P(SparseTest, EqualsTheReferenceAndLeavesOtherRowsAlone) {
           if (HasFailure()) return;
         }
       }
+    }
+  }
+}
+
+TEST_P(SparseTest, AnInfiniteInputReachesOnlyTheColumnsThatReadIt) {
+  // Variants take entries in groups, those behind a column's end are the next column's.
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    Random random(seed);
+    SparseCase c(random, 37, kPanelColumns, 9);
+    constexpr size_t kInfinite = 5;
+    std::fill_n(c.x.begin() + kInfinite * kStripRows, kStripRows, std::numeric_limits<float>::infinity());
+    Floats y = c.y;
+    const LaneMask all = kAllLanes;
+    kernels().sparse_tile(c.arguments(all, y));
+    for (uint32_t column = 0; column < c.width; ++column) {
+      const auto* const begin = c.rows.data() + c.column_start[column];
+      const auto* const end = c.rows.data() + c.column_start[column + 1];
+      const bool reads = std::find(begin, end, kInfinite) != end;
+      for (uint32_t row = 0; row < kStripRows; ++row) EXPECT_EQ(std::isfinite(y[column * kStripRows + row]), !reads) << column;
     }
   }
 }

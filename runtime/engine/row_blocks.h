@@ -13,10 +13,10 @@ inline constexpr uint32_t kBlockStrips = 6;
 /// And at most, where a task ends there.
 inline constexpr uint32_t kMostBlockStrips = 8;
 
-/// Cuts `strips` strips into blocks of about kBlockStrips. The last ones, two a thread, are alike and as few as can be, so that none waits
-/// for another's last block. A cut moves by up to two strips to where a task's rows end: masked weights, sparse deltas and adapters are
-/// then read once for all rows of their task. begin: [strips + 1]; block i is strips [begin[i], begin[i + 1]). Returns the number of
-/// blocks.
+/// Cuts `strips` strips into blocks of about kBlockStrips. A cut moves by up to two strips to where a task's rows end: masked weights,
+/// sparse deltas and adapters are then read once for all rows of their task. The last blocks, two a thread, are alike and as few as can be;
+/// their cuts move only where that leaves no thread waiting for another's. begin: [strips + 1]; block i is strips [begin[i], begin[i + 1]).
+/// Returns the number of blocks.
 uint32_t cut_blocks(const RowGroups& groups, uint32_t strips, uint32_t threads, uint32_t* begin);
 
 }  // namespace pets::engine

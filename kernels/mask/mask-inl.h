@@ -145,25 +145,45 @@ void masked_strips_of(const MaskedPanel& a) {
   }
 }
 
-/// A panel's weights under its planes, +0 where they are not kept, where lanes are columns (gemm/column_lanes-inl.h). kFirst: it is read
-/// for the first time, while what is read next is asked for from beyond L2: a task's rows are few, so a panel is soon done with.
-template <WeightType kType, bool kFirst>
+/// What masked panels ask for from beyond L2 while they are read: the panels behind them, a part of these in each pass over the rows. All
+/// of them in the first pass, as L3 cannot give them, would hold it up.
+struct NextColumns {
+  ptrdiff_t panel_to_next = 0, planes_to_next = 0;  ///< from a panel to the one that is read in its place next, and between their planes
+  size_t begin = 0, end = 0;                        ///< blocks of inputs of which this pass asks for
+  size_t at = 0;
+  ptrdiff_t panel_ahead = 0, planes_ahead = 0;  ///< the distances in such blocks, 0 in others: what is asked for then is at hand
+
+  NextColumns() = default;
+  /// A pass over `passed` of `halves` halves of strips from `first` on, so many blocks of inputs.
+  PETS_INLINE NextColumns(ptrdiff_t panel, ptrdiff_t planes, size_t blocks, uint32_t first, uint32_t passed, uint32_t halves)
+      : panel_to_next(panel), planes_to_next(planes), begin(blocks * first / halves), end(blocks * (first + passed) / halves) {}
+  PETS_INLINE void block() {
+    const bool asks = begin <= at && at < end;
+    panel_ahead = asks ? panel_to_next : 0;
+    planes_ahead = asks ? planes_to_next : 0;
+    ++at;
+  }
+};
+/// A panel's weights under its planes, +0 where they are not kept, where lanes are columns (gemm/column_lanes-inl.h). Each pass over the
+/// panel asks for a part of what is read next, which lies beyond L2: a task's rows are few, so a panel is soon done with.
+template <WeightType kType>
 struct MaskedColumns {
   static constexpr size_t kBlock = 32;
   const char* panel = nullptr;
   size_t width = 0;
   const uint32_t* planes = nullptr;
-  ptrdiff_t to_next = 0, planes_to_next = 0;  ///< kFirst only: bytes and words from here to what is read next
+  NextColumns next_columns;  ///< bytes of the panel, words of the planes
   Bits16 keep{};
   bool odd = false;  ///< bfloat16, whose inputs lie in pairs
 
   PETS_INLINE void block() {
     keep = load_bits(planes);
-    if constexpr (kFirst) prefetch_l2(planes + planes_to_next);
+    next_columns.block();
+    prefetch_l2(planes + next_columns.planes_ahead);
     planes += kPanelColumns;
   }
   PETS_INLINE Rows16 next() {
-    if constexpr (kFirst) prefetch_l2(panel + to_next);
+    prefetch_l2(panel + next_columns.panel_ahead);
     Rows16 kept;
     if constexpr (kType == WeightType::kFloat32) {
       const auto* const w = reinterpret_cast<const float*>(panel);
@@ -173,7 +193,7 @@ struct MaskedColumns {
     } else {
       Bits16 columns;
       if constexpr (kType == WeightType::kBFloat16) {
-        if constexpr (kFirst) prefetch_l1(panel + kAhead * width * weight_bytes(kType));  // others: load_weights does
+        prefetch_l1(panel + kAhead * width * weight_bytes(kType));  // others: load_weights does
         const Bits16 words = load_bits_unaligned(reinterpret_cast<const uint32_t*>(panel));
         columns = odd ? bit_and(words, static_cast<int32_t>(0xFFFF0000)) : shift_left<16>(words);
         if (odd) panel += 2 * width * sizeof(uint16_t);
@@ -189,15 +209,15 @@ struct MaskedColumns {
   }
 };
 
-/// kHalves times 8 rows from half `first` on times kPanels panels from `panel` on.
-template <WeightType kType, bool kFirst, int kHalves, int kPanels>
-PETS_INLINE void masked_columns_tile(const MaskedPanel& a, uint32_t first, uint32_t panel) {
+/// kHalves times 8 rows from half `first` of `halves` on times kPanels panels from `panel` on.
+template <WeightType kType, int kHalves, int kPanels>
+PETS_INLINE void masked_columns_tile(const MaskedPanel& a, uint32_t halves, uint32_t first, uint32_t panel) {
   const uint32_t width = kPanels == 1 && panel + 1 == a.panels ? a.width : kPanelColumns;
   const size_t panel_bytes = padded_inputs(kType, a.k) * kPanelColumns * weight_bytes(kType), plane_words = bit_plane_words(a.k);
   // What is read next: after the last panels the first ones, by the next task.
   const ptrdiff_t panels_to_next = panel + kPanels < a.panels ? kPanels : -static_cast<ptrdiff_t>(panel);
   const float* x[kHalves];
-  MaskedColumns<kType, kFirst> weights[kPanels];
+  MaskedColumns<kType> weights[kPanels];
   Rows16 sums[kPanels][kHalves][kHalfRows];
   const auto y_of = [&](int h, int p) PETS_LAMBDA {
     const uint32_t half = first + static_cast<uint32_t>(h);
@@ -208,8 +228,12 @@ PETS_INLINE void masked_columns_tile(const MaskedPanel& a, uint32_t first, uint3
     weights[p].panel = static_cast<const char*>(a.panel) + at * panel_bytes;
     weights[p].width = width;
     weights[p].planes = a.planes + at * plane_words;
-    weights[p].to_next = panels_to_next * static_cast<ptrdiff_t>(panel_bytes);
-    weights[p].planes_to_next = panels_to_next * static_cast<ptrdiff_t>(plane_words);
+    weights[p].next_columns = {panels_to_next * static_cast<ptrdiff_t>(panel_bytes),
+                               panels_to_next * static_cast<ptrdiff_t>(plane_words),
+                               plane_words / kPanelColumns,
+                               first,
+                               kHalves,
+                               halves};
     const float* const bias = a.bias != nullptr ? a.bias + at * kPanelColumns : nullptr;
     PETS_UNROLL for (int h = 0; h < kHalves; ++h) start_columns(bias, y_of(h, p), width, sums[p][h]);
   }
@@ -231,12 +255,7 @@ template <WeightType kType>
 void masked_columns(const MaskedPanel& a) {
   const uint32_t halves = (a.rows + kHalfRows - 1) / kHalfRows, whole = a.width == kPanelColumns ? a.panels : a.panels - 1;
   each_column_tile(halves, a.panels, whole, [&](auto rows, uint32_t half, auto panels, uint32_t panel) PETS_LAMBDA {
-    constexpr int kHalves = decltype(rows)::kCount, kPanels = decltype(panels)::kCount;
-    if (half == 0) {
-      masked_columns_tile<kType, true, kHalves, kPanels>(a, half, panel);
-    } else {
-      masked_columns_tile<kType, false, kHalves, kPanels>(a, half, panel);
-    }
+    masked_columns_tile<kType, decltype(rows)::kCount, decltype(panels)::kCount>(a, halves, half, panel);
   });
 }
 

@@ -164,6 +164,7 @@ struct NextColumns {
     ++at;
   }
 };
+
 /// A panel's weights under its planes, +0 where they are not kept, where lanes are columns (gemm/column_lanes-inl.h). Each pass over the
 /// panel asks for a part of what is read next, which lies beyond L2: a task's rows are few, so a panel is soon done with.
 template <WeightType kType>

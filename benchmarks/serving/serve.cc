@@ -34,26 +34,20 @@ std::string compared(double measured, double simulated, double replayed, double 
                      percent_off(measured, simulated), replayed * scale, percent_off(measured, replayed));
 }
 
-double median_of(std::span<const Figures> rounds, double Figures::*field) {
-  std::vector<double> values;
-  for (const Figures& round : rounds) values.push_back(round.*field);
-  return median(std::move(values));
-}
-
-/// The simulated figure's median, and the median of what it was off by in each round: rounds have traces of their own.
-std::string compared(std::span<const Figures> measured, std::span<const Figures> simulated, double Figures::*field, double scale) {
-  std::vector<double> off;
-  for (size_t round = 0; round < measured.size(); ++round) {
-    off.push_back(percent_off(measured[round].*field, simulated[round].*field));
-  }
-  return fmt::format("{:.1f} ({:+.0f} %)", median_of(simulated, field) * scale, median(std::move(off)));
-}
-
-std::string compared(std::span<const double> measured, std::span<const double> simulated) {
+/// The median of what was off in each round: rounds have traces of their own.
+double median_off(std::span<const double> measured, std::span<const double> simulated) {
   std::vector<double> off;
   for (size_t round = 0; round < measured.size(); ++round) off.push_back(percent_off(measured[round], simulated[round]));
-  return fmt::format("{:.1f} / {:.1f} ({:+.0f} %)", median({measured.begin(), measured.end()}),
-                     median({simulated.begin(), simulated.end()}), median(std::move(off)));
+  return median(std::move(off));
+}
+
+double median_off(std::span<const Figures> measured, std::span<const Figures> simulated, double Figures::*field) {
+  const auto values = [field](std::span<const Figures> rounds) {
+    std::vector<double> of_rounds;
+    for (const Figures& round : rounds) of_rounds.push_back(round.*field);
+    return of_rounds;
+  };
+  return median_off(values(measured), values(simulated));
 }
 
 Status run(const ServeOptions& options) {
@@ -173,11 +167,12 @@ void report_open(ServeWorld& world) {
       options.deadline_batches);
   for (const OpenCase& each : cases) {
     for (size_t s = 0; s < world.strategies().size(); ++s) {
-      const Figures real = medians(each.measured[s]), model = medians(each.simulated[s]);
+      const Figures real = medians(each.measured[s]), model = medians(each.simulated[s]), replay = medians(each.replayed[s]);
       const double full = median(each.full_ms) / 1e3;
       const auto beside = [&](double Figures::*field, double scale) {
-        return fmt::format("{:.1f} / {} / {}", real.*field * scale, compared(each.measured[s], each.simulated[s], field, scale),
-                           compared(each.measured[s], each.replayed[s], field, scale));
+        return fmt::format("{:.1f} / {:.1f} ({:+.0f} %) / {:.1f} ({:+.0f} %)", real.*field * scale, model.*field * scale,
+                           median_off(each.measured[s], each.simulated[s], field), replay.*field * scale,
+                           median_off(each.measured[s], each.replayed[s], field));
       };
       fmt::print(
           "| {} | {:.2f} | {:.1f} | {:.1f} | {} | {} | {} | {} | {} | {} | {:.2f} | {:.3f} / {:.3f} | {:.0f} / {:.0f} | {:.1f} / {:.1f} | "
@@ -242,8 +237,8 @@ void report_closed(ServeWorld& world) {
   for (size_t s = 0; s < world.strategies().size(); ++s) {
     for (size_t n = 0; n < options.outstanding.size(); ++n) {
       const Row& row = rows[s][n];
-      fmt::print("| {} | {} | {} | {:.3f} |\n", strategy_name(world.strategies()[s]), options.outstanding[n],
-                 compared(row.rate, row.simulated), median(row.ratio));
+      fmt::print("| {} | {} | {:.1f} / {:.1f} ({:+.0f} %) | {:.3f} |\n", strategy_name(world.strategies()[s]), options.outstanding[n],
+                 median(row.rate), median(row.simulated), median_off(row.rate, row.simulated), median(row.ratio));
     }
   }
 }
